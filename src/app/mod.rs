@@ -1,0 +1,1 @@
+//! Floor 7: the one process. Knows all rooms and holds no rule.

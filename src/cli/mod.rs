@@ -1,0 +1,3 @@
+//! Floor 8: what a person types.
+
+pub mod args;

@@ -1,0 +1,244 @@
+//! The model of health checks: what is asked of a target, how often, and what counts.
+//!
+//! Scripts are compiled here once, by `validate`; `health/script` interprets them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::names::{TargetAddress, TargetKey};
+
+/// The checks of one service and how their verdicts are counted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthSpec {
+    /// Every check that runs, in the order written.
+    pub checks: Vec<Arc<Check>>,
+    /// Times and counts.
+    pub thresholds: Thresholds,
+}
+
+/// One check: asked of one address, for one target (or of nobody's, and then only shown).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    /// The target this check speaks for; `None`: it runs and is shown, and decides nothing.
+    pub target: Option<TargetKey>,
+    /// The address to ask.
+    pub address: TargetAddress,
+    /// What to ask.
+    pub kind: CheckKind,
+    /// One deadline over connecting and every step.
+    pub timeout: Duration,
+}
+
+/// What a check asks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CheckKind {
+    /// Connect, then run a script; an empty script is a connect check.
+    Script(Script),
+    /// One HTTP/1.1 request.
+    Http(HttpRequest),
+}
+
+/// A compiled check script.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Script {
+    /// The steps in order.
+    pub steps: Vec<Step>,
+    /// May the end of a reply be known from RESP framing, so that a wrong answer fails at once.
+    pub framing: Framing,
+}
+
+/// Whether a reply's end can be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Framing {
+    /// As RESP as long as both directions parse strictly as RESP; the default.
+    #[default]
+    Detect,
+    /// `framing = "resp"`: always RESP; bytes that are not RESP fail the check.
+    Resp,
+    /// `framing = "none"`: never known.
+    None,
+}
+
+/// One step of a script: one command of the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What it does.
+    pub action: Action,
+    /// Its own deadline within the check's.
+    pub timeout: Option<Duration>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// `send`, `send_hex`.
+    Send(Template),
+    /// `expect`, `expect_hex`, `expect_regex`: consumes up to and including the match.
+    Expect(Matcher),
+    /// `reject`: watched for in the same wait as the next expect; seen first, the check fails.
+    Reject(Matcher),
+    /// `expect_close`: the target closes its side.
+    ExpectClose,
+    /// `compare`.
+    Compare(Comparison),
+    /// `wait`.
+    Wait(Duration),
+}
+
+/// What an expect or a reject looks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Matcher {
+    /// These bytes, somewhere in what is still unread.
+    Bytes(Template),
+    /// This byte regex; its named groups become captures.
+    Regex(BytePattern),
+}
+
+/// A compiled byte regex, compared by its source.
+#[derive(Debug, Clone)]
+pub struct BytePattern(regex::bytes::Regex);
+
+/// Bytes with holes that are filled in when the script runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Template {
+    /// The pieces in order.
+    pub parts: Vec<Part>,
+}
+
+/// One piece of a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// These bytes, escapes already undone.
+    Bytes(Vec<u8>),
+    /// Bytes that came from `${env:…}` or `${file:…}`: sent as they are, shown as `***`.
+    Secret(Vec<u8>),
+    /// `${target.host}`.
+    TargetHost,
+    /// `${target.port}`.
+    TargetPort,
+    /// `${capture.NAME}`.
+    Capture(Arc<str>),
+}
+
+/// `compare`: two sides and an operator. Both sides numeric: compared as numbers; else as bytes,
+/// where only `==` and `!=` can hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comparison {
+    /// Left of the operator.
+    pub left: Template,
+    /// The operator.
+    pub operator: Operator,
+    /// Right of it.
+    pub right: Template,
+}
+
+/// The operators of `compare`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `==`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `>=`
+    GreaterOrEqual,
+    /// `>`
+    Greater,
+}
+
+/// An HTTP check's request and what its answer must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// Default `GET`.
+    pub method: String,
+    /// Path and query. Default `/`.
+    pub path: String,
+    /// The `Host` header: `host[:port]` of the check's URL.
+    pub host: String,
+    /// Further headers, in order; values may be secrets and are never shown.
+    pub headers: Vec<(String, String)>,
+    /// The body, decoded from base64.
+    pub body: Vec<u8>,
+    /// Inclusive ranges of status codes. Default: 200 to 200.
+    pub expect_status: Vec<(u16, u16)>,
+}
+
+/// `uptime_tests.config`: times and counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Between two checks, ±10 %. Default 1 s; 250 ms for services with a leader.
+    pub interval: Duration,
+    /// While a state is changing. Default 100 ms, never more than `interval`.
+    pub fast_interval: Duration,
+    /// While the target is down. Default: `interval`.
+    pub down_interval: Duration,
+    /// Passes in a row that bring a target up that was down. Default 2.
+    pub rise: u32,
+    /// Failures in a row that take a target down. Default 3.
+    pub fall: u32,
+    /// The same for refused connections. Default 3; 1 with a leader.
+    pub fall_refused: u32,
+    /// The same for contradicted checks. Default 1.
+    pub fall_rejected: u32,
+}
+
+// === impl BytePattern ===
+
+impl BytePattern {
+    /// Wraps a compiled regex.
+    pub fn new(regex: regex::bytes::Regex) -> Self {
+        Self(regex)
+    }
+
+    /// The regex.
+    pub fn regex(&self) -> &regex::bytes::Regex {
+        &self.0
+    }
+}
+
+impl PartialEq for BytePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+// === impl Template ===
+
+impl Template {
+    /// A template with no holes.
+    pub fn literal(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { parts: vec![Part::Bytes(bytes.into())] }
+    }
+}
+
+// === impl Script ===
+
+impl Script {
+    /// The index of the step whose answer decides: the script's last expect, compare or reject.
+    /// `None`: nothing in it is a question, so that connecting is all that it proves.
+    pub fn deciding_step(&self) -> Option<usize> {
+        self.steps.iter().rposition(|step| match step.action {
+            Action::Expect(_) | Action::Reject(_) | Action::Compare(_) | Action::ExpectClose => {
+                true
+            }
+            Action::Send(_) | Action::Wait(_) => false,
+        })
+    }
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(1),
+            fast_interval: Duration::from_millis(100),
+            down_interval: Duration::from_secs(1),
+            rise: 2,
+            fall: 3,
+            fall_refused: 3,
+            fall_rejected: 1,
+        }
+    }
+}

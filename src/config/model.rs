@@ -1,0 +1,252 @@
+//! The model: what the files mean, with every default filled in and nothing left to doubt.
+//!
+//! A model that exists is valid; only `validate` makes one. Nothing here knows serde, files or
+//! layers. Two models are compared with `==`, which is what a reload is decided by.
+
+use std::collections::BTreeMap;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::check::HealthSpec;
+use crate::config::names::{ListenAddress, ServiceName, TargetAddress, TargetKey};
+
+/// Everything one process runs: its node settings and its services.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Model {
+    /// Settings of the process.
+    pub node: Node,
+    /// The active services, by name.
+    pub services: BTreeMap<ServiceName, Arc<Service>>,
+}
+
+/// Settings of the process as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Data arbiters. Default: the cores of the machine.
+    pub workers: NonZeroUsize,
+    /// `[admin] socket`: the control socket. Default: `$XDG_RUNTIME_DIR/stagedoor.sock`, else
+    /// `/run/stagedoor.sock` for root, else one in the temporary folder that carries the user's id.
+    pub control_socket: Option<PathBuf>,
+    /// `[log]`.
+    pub log: Log,
+    /// `[shutdown] timeout`: how long a drain may take before what is left is cut. Default 30 s.
+    pub shutdown_timeout: Duration,
+    /// `[limits] max_connections`: sessions in the whole process. `None`: derived from the
+    /// descriptors the process may have.
+    pub max_connections: Option<NonZeroUsize>,
+    /// `[supervision]`: how many restarts are too many, and when a silent part counts as hung.
+    pub supervision: Supervision,
+}
+
+/// `[log]`: how the process speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// `text` (default) or `json`.
+    pub format: LogFormat,
+    /// An env_logger filter, such as `info` (default) or `stagedoor=debug`.
+    pub level: String,
+}
+
+/// The two forms of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// env_logger's form, for people.
+    Text,
+    /// A JSON object a line, for machines.
+    Json,
+}
+
+/// `[supervision]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Supervision {
+    /// `intensity`: restarts of one child within `window` that are still fine. Default 10.
+    pub intensity: NonZeroU32,
+    /// `window`: default 60 s.
+    pub window: Duration,
+    /// `hang`: a component or arbiter silent for this long is replaced. Default 2 s.
+    pub hang: Duration,
+}
+
+/// One service: where it listens, whom it serves, how its targets are judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// Unique among the services.
+    pub name: ServiceName,
+    /// The file that defines it, for messages.
+    pub source: Arc<Path>,
+    /// Where it listens.
+    pub listen: ListenAddress,
+    /// What its clients speak.
+    pub protocol: Protocol,
+    /// Its targets and how one is chosen.
+    pub pool: Pool,
+    /// Bounds on its sessions.
+    pub limits: SessionLimits,
+    /// Its checks, if it has any that run.
+    pub health: Option<Arc<HealthSpec>>,
+}
+
+/// What the clients of a service speak. TLS termination and pass-through join here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Bytes, relayed as they come.
+    Tcp,
+}
+
+/// The targets of a service and how one is chosen for a connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pool {
+    /// At least one. Repeated entries have been folded into weights.
+    pub targets: Vec<Target>,
+    /// How one is chosen.
+    pub balance: Balance,
+    /// `leader` was inferred from the checks, not written.
+    pub balance_inferred: bool,
+    /// `check_host_against_uptime_tests`: only targets that are up get traffic.
+    pub check_health: bool,
+    /// Deadline of one connect. Default 3 s.
+    pub connect_timeout: Duration,
+    /// Further targets to try after a failed connect. Default 2.
+    pub retries: u32,
+    /// How long a client may wait for a target; zero: refused at once.
+    pub hold: Duration,
+    /// How many clients may wait at once. Default 1,000.
+    pub hold_limit: usize,
+    /// What becomes of the sessions of a target that went down.
+    pub on_down: Closing,
+    /// What becomes of the sessions of a target that left the pool. Default: drain for 30 s.
+    pub on_removed: Closing,
+}
+
+/// One target of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its identity.
+    pub key: TargetKey,
+    /// What people call it: `name`, or the address.
+    pub name: Arc<str>,
+    /// Where it is.
+    pub address: TargetAddress,
+    /// Its share of the traffic. Default 1.
+    pub weight: NonZeroU32,
+    /// Used only while no other target is eligible.
+    pub backup: bool,
+}
+
+/// How a target is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn, smoothly by weight. The default.
+    RoundRobin,
+    /// The one with the fewest live sessions for its weight.
+    LeastConnections,
+    /// The less loaded of two drawn by chance.
+    RandomTwo,
+    /// The same client address reaches the same target, consistently.
+    SourceHash,
+    /// The first eligible one in the order written.
+    First,
+    /// The one leader, or none.
+    Leader,
+}
+
+/// What becomes of live sessions whose target is no longer wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// Closed at once.
+    Close,
+    /// Closed after this long, if they have not ended by themselves.
+    Drain(Duration),
+    /// Left alone.
+    Keep,
+}
+
+/// `limits.*`: bounds on the sessions of one service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionLimits {
+    /// Live sessions of this service. `None`: only the process's own limit.
+    pub max_connections: Option<NonZeroUsize>,
+    /// From accept to a routed session (PROXY header and TLS together). Default 5 s.
+    pub handshake_timeout: Duration,
+    /// No byte either way for this long ends a session. Default: none.
+    pub idle_timeout: Option<Duration>,
+    /// The same once one side has finished sending. Default 1 h.
+    pub half_close_timeout: Option<Duration>,
+    /// A session's longest life. Default: none.
+    pub max_session_age: Option<Duration>,
+    /// TCP keep-alive on both sides.
+    pub keep_alive: KeepAlive,
+    /// TCP_USER_TIMEOUT on both sides. Default 90 s.
+    pub tcp_user_timeout: Option<Duration>,
+}
+
+/// TCP keep-alive: when the first probe is sent, how far apart they are, how many may go unanswered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Default 60 s.
+    pub idle: Duration,
+    /// Default 10 s.
+    pub interval: Duration,
+    /// Default 3.
+    pub count: u32,
+}
+
+// === impl defaults ===
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            control_socket: None,
+            log: Log { format: LogFormat::Text, level: "info".to_owned() },
+            shutdown_timeout: Duration::from_secs(30),
+            max_connections: None,
+            supervision: Supervision::default(),
+        }
+    }
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self {
+            intensity: NonZeroU32::MIN.saturating_add(9),
+            window: Duration::from_secs(60),
+            hang: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: None,
+            handshake_timeout: Duration::from_secs(5),
+            idle_timeout: None,
+            half_close_timeout: Some(Duration::from_secs(3600)),
+            max_session_age: None,
+            keep_alive: KeepAlive::default(),
+            tcp_user_timeout: Some(Duration::from_secs(90)),
+        }
+    }
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(60), interval: Duration::from_secs(10), count: 3 }
+    }
+}
+
+impl Target {
+    /// A plain target at `address`, named after it, with weight 1.
+    pub fn at(address: TargetAddress) -> Self {
+        Self {
+            key: TargetKey::of(&address),
+            name: address.to_string().into(),
+            address,
+            weight: NonZeroU32::MIN,
+            backup: false,
+        }
+    }
+}

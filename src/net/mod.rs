@@ -1,0 +1,1 @@
+//! Floor 2: bytes meet sockets. Knows no routes and no health.

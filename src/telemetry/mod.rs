@@ -1,0 +1,1 @@
+//! Floor 1: what the process says of itself.

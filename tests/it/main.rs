@@ -1,0 +1,1 @@
+//! Behaviour, as one test binary: a file a behaviour, one harness.
