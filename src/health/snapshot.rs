@@ -25,7 +25,7 @@ pub struct Snapshot {
 /// What is known of one service's targets.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct ServiceHealth {
-    /// Every target that has a check.
+    /// Every target of the pool; one that has no check counts as up.
     pub targets: HashMap<TargetKey, Health>,
     /// Who leads, where at most one may.
     pub leadership: Leadership,
@@ -62,12 +62,10 @@ pub enum Leadership {
 impl ServiceHealth {
     /// May this target get a new connection?
     ///
-    /// A target with no check among checked ones is served, but never leads.
+    /// One that is not known here is not: it is new, and its first check is still to come.
     pub fn is_eligible(&self, target: &TargetKey) -> bool {
         match &self.leadership {
-            Leadership::NotLed => {
-                self.targets.get(target).is_none_or(|health| *health == Health::Up)
-            }
+            Leadership::NotLed => self.targets.get(target) == Some(&Health::Up),
             Leadership::Nobody => false,
             Leadership::Leader(leader) => leader == target,
         }

@@ -1,1 +1,8 @@
 //! Floor 4: pure decisions: which target gets a connection. Never awaits.
+
+pub mod table;
+
+pub mod choice;
+pub mod pool;
+
+pub mod balance;
