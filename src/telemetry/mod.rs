@@ -1,1 +1,6 @@
 //! Floor 1: what the process says of itself.
+
+pub mod counts;
+pub mod escape;
+pub mod log;
+pub mod log_writer;

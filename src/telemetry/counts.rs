@@ -1,0 +1,52 @@
+//! Counts of one service: how many sessions, how they ended, how many bytes.
+//!
+//! Plain atomics behind an `Arc` that outlives listeners, routers and reloads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is counted of a service. Every gauge is back at 0 after the last close.
+#[derive(Debug, Default)]
+pub struct ServiceCounts {
+    /// Sessions alive now.
+    pub live: Count,
+    /// Sessions ever accepted.
+    pub accepted: Count,
+    /// Sessions that reached a target.
+    pub connected: Count,
+    /// Sessions that were turned away: over a limit, or no target to give.
+    pub refused: Count,
+    /// Dials that failed, retries included.
+    pub failed_dials: Count,
+    /// Sessions that stagedoor itself cut: health, reload, a person, a limit of time.
+    pub cut: Count,
+    /// Bytes from clients to targets, of sessions that have ended.
+    pub bytes_to_target: Count,
+    /// Bytes from targets to clients, of sessions that have ended.
+    pub bytes_to_client: Count,
+}
+
+/// One number that anybody may raise, and whoever raised a gauge lowers again.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds one.
+    pub fn raise(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Takes one away.
+    pub fn lower(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,124 @@
+//! The log: env_logger behind `log`, as lines for people or as JSON for machines.
+//!
+//! A record is an event in lower case with key-values. What a peer chose has been escaped by
+//! whoever logs it; control characters that are left are escaped here.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+use env_logger::Builder;
+use env_logger::fmt::Formatter;
+use log::Record;
+use log::kv::{Error, Key, Value, VisitSource};
+
+use crate::telemetry::log_writer::LogWriter;
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `2026-11-23T03:10:00.123Z info  text key=value`, coloured on a terminal.
+    Text,
+    /// `{"time":…,"level":…,"message":…,"key":…}`.
+    Json,
+}
+
+/// Starts logging to standard error; `filter` is env_logger's (`info`, `stagedoor=debug`).
+///
+/// # Errors
+/// If the log's thread cannot be started or a logger has been set already.
+pub fn start(form: Form, filter: &str) -> io::Result<LogWriter> {
+    let writer = LogWriter::start(io::stderr())?;
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let mut builder = Builder::new();
+    builder.parse_filters(filter).target(env_logger::Target::Pipe(Box::new(writer.clone())));
+    match form {
+        Form::Text => builder.format(move |line, record| write_text(line, record, colour)),
+        Form::Json => builder.format(write_json),
+    };
+    builder.try_init().map_err(io::Error::other)?;
+    Ok(writer)
+}
+
+fn write_text(line: &mut Formatter, record: &Record<'_>, colour: bool) -> io::Result<()> {
+    let (on, off) = match (colour, record.level()) {
+        (false, _) => ("", ""),
+        (true, log::Level::Error) => ("\x1b[31m", "\x1b[0m"),
+        (true, log::Level::Warn) => ("\x1b[33m", "\x1b[0m"),
+        (true, log::Level::Info) => ("\x1b[32m", "\x1b[0m"),
+        (true, log::Level::Debug | log::Level::Trace) => ("\x1b[2m", "\x1b[0m"),
+    };
+    let level = record.level().as_str().to_ascii_lowercase();
+    let mut text = clean(&record.args().to_string());
+    let mut pairs = Pairs::default();
+    record.key_values().visit(&mut pairs).map_err(io::Error::other)?;
+    for (key, value) in pairs.0 {
+        let value = match value {
+            serde_json::Value::String(text) if !needs_quotes(&text) => text,
+            other => other.to_string(),
+        };
+        // Writing into a String cannot fail.
+        let Ok(()) = write!(text, " {key}={}", clean(&value)) else { unreachable!() };
+    }
+    writeln!(line, "{} {on}{level:<5}{off} {text}", line.timestamp_millis())
+}
+
+fn write_json(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+    let mut pairs = Pairs::default();
+    record.key_values().visit(&mut pairs).map_err(io::Error::other)?;
+    let mut object = serde_json::Map::new();
+    object.insert("time".into(), line.timestamp_millis().to_string().into());
+    object.insert("level".into(), record.level().as_str().to_ascii_lowercase().into());
+    object.insert("message".into(), record.args().to_string().into());
+    object.extend(pairs.0);
+    writeln!(line, "{}", serde_json::Value::Object(object))
+}
+
+fn needs_quotes(text: &str) -> bool {
+    text.is_empty() || text.contains(|c: char| c.is_whitespace() || c == '"' || c == '=')
+}
+
+/// Replaces control characters, so that no text can move a cursor or forge a line.
+fn clean(text: &str) -> String {
+    if !text.contains(char::is_control) {
+        return text.to_owned();
+    }
+    let clean = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    text.chars().map(clean).collect()
+}
+
+/// The key-values of a record, sorted by key order of insertion being of no meaning.
+#[derive(Default)]
+struct Pairs(BTreeMap<String, serde_json::Value>);
+
+impl<'kvs> VisitSource<'kvs> for Pairs {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+        let value = if let Some(number) = value.to_u64() {
+            number.into()
+        } else if let Some(number) = value.to_i64() {
+            number.into()
+        } else if let Some(flag) = value.to_bool() {
+            flag.into()
+        } else {
+            value.to_string().into()
+        };
+        self.0.insert(key.as_str().to_owned(), value);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_cannot_forge_a_line() {
+        assert_eq!(clean("a\nb\x1b[2J"), "a\\nb\\u{1b}[2J");
+    }
+
+    #[test]
+    fn values_with_blanks_or_quotes_are_quoted() {
+        assert!(needs_quotes("a b") && needs_quotes("") && needs_quotes("a\"b"));
+        assert!(!needs_quotes("127.0.0.1:80"));
+    }
+}

@@ -1,0 +1,136 @@
+//! The log's writer: a bounded queue and one thread, so that a log nobody reads (a full pipe, a
+//! stopped terminal) never holds up an arbiter. What does not fit is dropped and counted.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+/// Lines that may wait for the thread.
+const QUEUE: usize = 8192;
+
+/// Where log lines go: cloned into the logger, kept to flush at the end.
+#[derive(Clone)]
+pub struct LogWriter {
+    queue: SyncSender<Item>,
+    dropped: Arc<AtomicU64>,
+}
+
+enum Item {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+impl LogWriter {
+    /// Starts the thread that writes to `sink`.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start(sink: impl Write + Send + 'static) -> io::Result<Self> {
+        let (queue, lines) = sync_channel(QUEUE);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&dropped);
+        std::thread::Builder::new()
+            .name("stagedoor-log".to_owned())
+            .spawn(move || write_lines(sink, &lines, &counted))?;
+        Ok(Self { queue, dropped })
+    }
+
+    /// Waits until what was logged so far is written, but about `limit` at the longest.
+    pub fn flush_within(&self, limit: Duration) {
+        const PAUSE: Duration = Duration::from_millis(1);
+        let (done, written) = sync_channel(1);
+        let mut item = Item::Flush(done);
+        let mut left = limit;
+        // A full queue is being written, or nobody reads the log: then the process ends without.
+        while let Err(TrySendError::Full(back)) = self.queue.try_send(item) {
+            if left.is_zero() {
+                return;
+            }
+            std::thread::park_timeout(PAUSE);
+            left = left.saturating_sub(PAUSE);
+            item = back;
+        }
+        let (Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected)) =
+            written.recv_timeout(left);
+    }
+}
+
+impl Write for LogWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.queue.try_send(Item::Line(line.to_vec())) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes until every sender is gone. A sink that fails (disk full, closed terminal) loses lines,
+/// never the service.
+fn write_lines(mut sink: impl Write, lines: &Receiver<Item>, dropped: &AtomicU64) {
+    while let Ok(item) = lines.recv() {
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        let result = match item {
+            Item::Line(line) => sink.write_all(&line),
+            Item::Flush(done) => {
+                let flushed = sink.flush();
+                // Whoever asked may have stopped waiting.
+                let (Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(()))) =
+                    done.try_send(());
+                flushed
+            }
+        };
+        let lost = lost + u64::from(result.is_err());
+        if lost > 0 && writeln!(sink, "stagedoor: {lost} log lines were lost here").is_err() {
+            dropped.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    /// A sink whose writes wait until they are let through.
+    struct Gate(Receiver<()>, Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            assert!(self.0.recv().is_err(), "the gate opens by being dropped");
+            self.1.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_blocks_nobody_and_says_what_it_lost() {
+        let (open, gate) = channel();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let mut writer = LogWriter::start(Gate(gate, Arc::clone(&written))).unwrap();
+        for _ in 0..QUEUE + 100 {
+            writer.write_all(b"line\n").unwrap();
+        }
+        drop(open);
+        writer.flush_within(Duration::from_secs(10));
+        writer.write_all(b"after\n").unwrap();
+        writer.flush_within(Duration::from_secs(10));
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("log lines were lost here"), "{}", &text[text.len() - 100..]);
+        assert!(text.contains("after\n"));
+    }
+}
