@@ -1,1 +1,13 @@
 //! Floor 2: bytes meet sockets. Knows no routes and no health.
+
+pub mod accept;
+pub mod dial;
+pub mod endpoint;
+pub mod listen;
+mod registration;
+pub mod socket;
+pub mod stream;
+pub mod tuning;
+
+#[cfg(test)]
+pub mod loopback;

@@ -1,1 +1,10 @@
 //! Floor 5: the life of a connection.
+
+mod buffers;
+mod direction;
+pub mod meter;
+pub mod relay;
+#[cfg(test)]
+mod relay_tests;
+mod splice;
+pub mod watch;

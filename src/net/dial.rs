@@ -1,0 +1,211 @@
+//! Dialling: one connect to one known address, by a deadline. Sessions and probes dial alike.
+//!
+//! Names are resolved elsewhere. Dropping the future closes the socket: a target never sees more
+//! of a cancelled dial than a connection that ends. A failure says whose it is: what is wrong on
+//! our own side must never count against the target.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use tokio::time::Instant;
+
+use crate::config::names::TargetAddress;
+use crate::net::socket::Socket;
+use crate::net::tuning::Tuning;
+
+/// How long a unix target whose accept queue is full is left alone before it is asked again: the
+/// kernel has no event for it.
+const UNIX_RETRY: Duration = Duration::from_millis(5);
+
+/// Where a dial goes: nothing in it is left to resolve.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// A TCP address.
+    Ip(SocketAddr),
+    /// The path of a unix socket.
+    Unix(PathBuf),
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[error("target {destination} {}", Told(self))]
+pub struct DialError {
+    /// What kind of failure it is.
+    pub fault: DialFault,
+    /// Where the dial went.
+    pub destination: Destination,
+    /// What the system answered; absent for our own deadline.
+    pub source: Option<io::Error>,
+}
+
+/// The kinds of failed dials, by what follows from them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialFault {
+    /// Nobody listens there.
+    Refused,
+    /// Somebody did, and reset the connection at once.
+    Reset,
+    /// No answer before the deadline, or before the kernel gave up.
+    TimedOut,
+    /// The network says that the way to the target is broken.
+    Unreachable,
+    /// Trouble of our own (descriptors, ports, memory, no route, a firewall rule): says nothing of
+    /// the target, and must not be held against it.
+    OwnSide,
+    /// None of these.
+    Other,
+}
+
+/// Connects to `destination` before `deadline`.
+pub async fn dial(
+    destination: &Destination,
+    deadline: Instant,
+    tuning: &Tuning,
+) -> Result<Socket, DialError> {
+    let connecting = async {
+        match destination {
+            Destination::Ip(address) => dial_ip(*address, tuning).await,
+            Destination::Unix(path) => dial_unix(path).await,
+        }
+    };
+    let failed = |fault, source| DialError { fault, destination: destination.clone(), source };
+    match tokio::time::timeout_at(deadline, connecting).await {
+        Ok(Ok(socket)) => Ok(socket),
+        Ok(Err(Failed { at, error })) => Err(failed(judge(at, &error), Some(error))),
+        Err(_) => Err(failed(DialFault::TimedOut, None)),
+    }
+}
+
+/// The moment of a failure: what the kernel says at once it says of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// Before anything was sent.
+    Preparing,
+    /// After.
+    Connecting,
+}
+
+/// A failure and its moment.
+struct Failed {
+    at: Moment,
+    error: io::Error,
+}
+
+async fn dial_ip(address: SocketAddr, tuning: &Tuning) -> Result<Socket, Failed> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let fd = open(family).map_err(preparing)?;
+    tuning.apply(&fd).map_err(preparing)?;
+    match rustix::net::connect(&fd, &address) {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+        Err(error) => return Err(preparing(error)),
+    }
+    let socket = Socket::from_accepted(fd).map_err(preparing)?;
+    socket.connected().await.map_err(connecting)?;
+    if is_self_connected(&socket, address) {
+        return Err(connecting(Errno::CONNREFUSED));
+    }
+    Ok(socket)
+}
+
+/// TCP lets a socket connect to itself: with nobody listening on a port out of the ephemeral
+/// range, the kernel sooner or later picks that very port for our end, and a dead target answers
+/// with our own bytes. A privileged port is never picked.
+fn is_self_connected(socket: &Socket, address: SocketAddr) -> bool {
+    const FIRST_UNPRIVILEGED: u16 = 1024;
+    address.port() >= FIRST_UNPRIVILEGED
+        && rustix::net::getsockname(socket)
+            .is_ok_and(|local| SocketAddr::try_from(local) == Ok(address))
+}
+
+async fn dial_unix(path: &PathBuf) -> Result<Socket, Failed> {
+    let address = SocketAddrUnix::new(path).map_err(preparing)?;
+    let fd = open(AddressFamily::UNIX).map_err(preparing)?;
+    loop {
+        match rustix::net::connect(&fd, &address) {
+            Ok(()) => return Socket::from_accepted(fd).map_err(preparing),
+            Err(Errno::AGAIN) => tokio::time::sleep(UNIX_RETRY).await,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(connecting(error)),
+        }
+    }
+}
+
+fn open(family: AddressFamily) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    rustix::net::socket_with(family, SocketType::STREAM, flags, None)
+}
+
+fn preparing(error: impl Into<io::Error>) -> Failed {
+    Failed { at: Moment::Preparing, error: error.into() }
+}
+
+fn connecting(error: impl Into<io::Error>) -> Failed {
+    Failed { at: Moment::Connecting, error: error.into() }
+}
+
+fn judge(at: Moment, error: &io::Error) -> DialFault {
+    match (Errno::from_io_error(error), at) {
+        // A unix socket file that is not there is a target that is not there.
+        (Some(Errno::CONNREFUSED | Errno::NOENT), _) => DialFault::Refused,
+        (Some(Errno::CONNRESET | Errno::PIPE), _) => DialFault::Reset,
+        (Some(Errno::TIMEDOUT), _) => DialFault::TimedOut,
+        (
+            Some(Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::NETDOWN | Errno::HOSTDOWN),
+            Moment::Connecting,
+        ) => DialFault::Unreachable,
+        (Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM), _)
+        | (Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE | Errno::ACCESS | Errno::PERM), _)
+        | (Some(_) | None, Moment::Preparing) => DialFault::OwnSide,
+        (Some(_) | None, Moment::Connecting) => DialFault::Other,
+    }
+}
+
+/// The second half of a failure's sentence.
+struct Told<'a>(&'a DialError);
+
+// === impl Destination ===
+
+impl Destination {
+    /// The destination of an address that needs no resolving; `None` for a name.
+    pub fn known(address: &TargetAddress) -> Option<Self> {
+        match address {
+            TargetAddress::Ip(address) => Some(Self::Ip(*address)),
+            TargetAddress::Unix(path) => Some(Self::Unix(path.clone())),
+            TargetAddress::Name { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+// === impl Told ===
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0.fault {
+            DialFault::Refused => "refused the connection",
+            DialFault::Reset => "reset the connection at once",
+            DialFault::TimedOut => "did not answer in time to the connect",
+            DialFault::Unreachable => "is unreachable",
+            DialFault::OwnSide => "was not dialled, for a fault on our own side",
+            DialFault::Other => "could not be connected to",
+        })?;
+        match &self.0.source {
+            Some(error) => write!(f, ": {error}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Listening sockets: bound once, kept for as long as the process wants the address.
+//!
+//! Who owns a `Bound` owns the accept queue; acceptors work on duplicates of it, so that one may
+//! crash and be replaced without a queued client noticing. Whatever is set here (no delay,
+//! keep-alive, user timeout) is inherited by every accepted socket.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use rustix::io::Errno;
+use socket2::{Domain, SockAddr, Type};
+
+use crate::config::names::ListenAddress;
+use crate::net::endpoint::Endpoint;
+use crate::net::tuning::Tuning;
+
+/// The accept queue we ask for; the kernel takes the lesser of this and `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// A bound, listening socket.
+#[derive(Debug)]
+pub struct Bound {
+    fd: OwnedFd,
+    local: Endpoint,
+}
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {}", Explained(source))]
+pub struct BindError {
+    /// The address as it was asked for.
+    pub address: ListenAddress,
+    /// What the system answered.
+    pub source: io::Error,
+}
+
+/// Binds `address` and listens on it, with `tuning` for what it accepts.
+pub fn bind(address: &ListenAddress, tuning: &Tuning) -> Result<Bound, BindError> {
+    let bound = match address {
+        ListenAddress::AnyOnPort(_) => bind_any(&address.candidates(), tuning),
+        ListenAddress::Ip(ip) => bind_ip(*ip, tuning),
+        ListenAddress::Unix(path) => bind_unix(path),
+    };
+    bound.map_err(|source| BindError { address: address.clone(), source })
+}
+
+/// The first candidate that this machine can have at all. An address that is taken is an error and
+/// no reason to try the next: half a dual-stack listener would be a trap.
+fn bind_any(candidates: &[SocketAddr], tuning: &Tuning) -> io::Result<Bound> {
+    let mut missing = io::Error::from(Errno::ADDRNOTAVAIL);
+    for candidate in candidates {
+        match bind_ip(*candidate, tuning) {
+            Err(error) if is_family_missing(&error) => missing = error,
+            settled => return settled,
+        }
+    }
+    Err(missing)
+}
+
+fn is_family_missing(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+fn bind_ip(address: SocketAddr, tuning: &Tuning) -> io::Result<Bound> {
+    let socket =
+        socket2::Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+    if address.is_ipv6() {
+        // `::` serves both families whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    tuning.apply(&socket)?;
+    listen_at(socket, &SockAddr::from(address))
+}
+
+fn bind_unix(path: &Path) -> io::Result<Bound> {
+    let address = SockAddr::unix(path)?;
+    remove_if_stale(path)?;
+    listen_at(socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?, &address)
+}
+
+fn listen_at(socket: socket2::Socket, address: &SockAddr) -> io::Result<Bound> {
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?;
+    Bound::adopt(socket.into())
+}
+
+/// Removes a socket file that nobody answers on any more. Anything else at `path` stays.
+fn remove_if_stale(path: &Path) -> io::Result<()> {
+    let Ok(found) = path.symlink_metadata() else { return Ok(()) };
+    if !found.file_type().is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is a file of this name that is not a socket",
+        ));
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(Errno::ADDRINUSE.into()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        // Not ours to judge, such as a file that we may not connect to: bind will say.
+        Err(_) => Ok(()),
+    }
+}
+
+/// The system's answer, with what a person can do about it.
+struct Explained<'a>(&'a io::Error);
+
+// === impl Bound ===
+
+impl Bound {
+    /// Takes over a socket that already listens: handed over by the old binary or by systemd.
+    pub fn adopt(fd: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        let local = Endpoint::from_kernel(Some(rustix::net::getsockname(&fd)?));
+        Ok(Self { fd, local })
+    }
+
+    /// Where it listens: with the real port if port 0 was asked for.
+    pub fn local(&self) -> &Endpoint {
+        &self.local
+    }
+
+    /// A duplicate for an acceptor (or for the next binary): the same accept queue.
+    pub fn lend(&self) -> io::Result<OwnedFd> {
+        self.fd.try_clone()
+    }
+
+    /// Changes what will be accepted from now on inherits.
+    pub fn tune(&self, tuning: &Tuning) -> io::Result<()> {
+        tuning.apply(&self.fd)
+    }
+}
+
+impl AsFd for Bound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+// === impl Explained ===
+
+impl fmt::Display for Explained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Errno::from_io_error(self.0) {
+            Some(Errno::ADDRINUSE) => f.write_str(
+                "the address is in use: another process, or another socket of ours, listens there",
+            ),
+            Some(Errno::ACCESS | Errno::PERM) => f.write_str(
+                "not permitted: a port below net.ipv4.ip_unprivileged_port_start (1024) needs \
+                 CAP_NET_BIND_SERVICE, a unix socket needs a folder that can be written to",
+            ),
+            Some(Errno::ADDRNOTAVAIL) => f.write_str("this machine has no such address"),
+            Some(Errno::AFNOSUPPORT) => {
+                f.write_str("this machine does not speak this family of addresses (IPv6 is off?)")
+            }
+            Some(Errno::NOENT) => f.write_str("the folder does not exist"),
+            Some(_) | None => self.0.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The relay: what a client and a target say to each other, until both have finished.
+//!
+//! One future a session, driven by whatever is ready on either socket. Each direction goes to its
+//! own end, so a half-close is kept; a reset (or any failure) of one side becomes a reset of the
+//! other, after everything that was read has been passed on: a cut stream never looks whole. Who
+//! the two are, and what becomes of the outcome, is for the session.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::net::socket::Socket;
+use crate::proxy::direction::{Broken, Direction, Turn, Way};
+use crate::proxy::meter::Meter;
+use crate::proxy::watch::{Reached, RelayLimits, Watch};
+
+/// How long the side that is still there may take to receive what was sent before a reset.
+const RESET_LINGER: Duration = Duration::from_secs(1);
+
+/// One of the two sides of a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Who connected to us.
+    Client,
+    /// Whom we connected to.
+    Target,
+}
+
+/// How a relay ended.
+#[derive(Debug)]
+pub enum End {
+    /// Both sides finished sending and received everything.
+    Finished {
+        /// Who finished first.
+        first: Side,
+    },
+    /// This side reset the connection.
+    Reset(Side),
+    /// The connection to this side failed: keep-alive or user timeout, no route, …
+    Failed(Side, io::Error),
+    /// No byte either way for `idle_timeout`.
+    IdleTimeout,
+    /// No byte for `half_close_timeout` after one side had finished.
+    HalfCloseTimeout,
+    /// The session reached its longest life.
+    MaxAge,
+    /// We were told to end it: see `Cut`.
+    Cut,
+}
+
+/// A relay that has ended.
+#[derive(Debug)]
+pub struct Relayed {
+    /// Bytes that the target was given.
+    pub to_target: u64,
+    /// Bytes that the client was given.
+    pub to_client: u64,
+    /// How it ended.
+    pub end: End,
+}
+
+/// A flag with which others end a relay: first `set`, then `abort` both sockets, which wakes it.
+#[derive(Debug, Default)]
+pub struct Cut(AtomicBool);
+
+/// Relays between two sockets until both directions have ended or a limit is reached. When it
+/// returns, both peers have been told, by FIN or by RST, whoever still holds the sockets.
+pub async fn relay(
+    client: &Socket,
+    target: &Socket,
+    limits: RelayLimits,
+    meter: &Meter,
+    cut: &Cut,
+) -> Relayed {
+    let ended = {
+        let mut relay = Relay::new(client, target, limits, meter);
+        poll_fn(|cx| relay.poll(cx)).await
+    };
+    let ended = if cut.is_set() { Ended { end: End::Cut, lost_bytes: true } } else { ended };
+    match ended.end {
+        End::Reset(side) | End::Failed(side, _) => {
+            let survivor = match side {
+                Side::Client => target,
+                Side::Target => client,
+            };
+            // Out of time: then the rest is lost, as it is to a reader that is too slow for a
+            // router that forgets the connection.
+            tokio::time::timeout(RESET_LINGER, survivor.sent()).await.ok();
+            survivor.abort();
+        }
+        // Nothing was under way: an orderly end. An error says that a side is gone already.
+        End::IdleTimeout | End::HalfCloseTimeout if !ended.lost_bytes => {
+            client.shutdown_write().ok();
+            target.shutdown_write().ok();
+        }
+        End::IdleTimeout | End::HalfCloseTimeout | End::MaxAge | End::Cut => {
+            client.abort();
+            target.abort();
+        }
+        End::Finished { .. } => {}
+    }
+    Relayed { to_target: meter.to_target.get(), to_client: meter.to_client.get(), end: ended.end }
+}
+
+/// An end, and whether bytes that had been read were never written.
+struct Ended {
+    end: End,
+    lost_bytes: bool,
+}
+
+/// A relay in progress.
+struct Relay<'a> {
+    client: &'a Socket,
+    target: &'a Socket,
+    meter: &'a Meter,
+    /// From the client to the target; none once it has ended.
+    to_target: Option<Direction>,
+    /// From the target to the client; none once it has ended.
+    to_client: Option<Direction>,
+    first: Option<Side>,
+    /// A side that takes no more bytes, but may have some left to be read.
+    deaf: Option<(Side, io::Error)>,
+    watch: Watch,
+}
+
+// === impl Relay ===
+
+impl<'a> Relay<'a> {
+    fn new(client: &'a Socket, target: &'a Socket, limits: RelayLimits, meter: &'a Meter) -> Self {
+        Self {
+            client,
+            target,
+            meter,
+            to_target: Some(Direction::new()),
+            to_client: Some(Direction::new()),
+            first: None,
+            deaf: None,
+            watch: Watch::new(limits),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let before = self.moved();
+        for from in [Side::Client, Side::Target] {
+            if let Some(end) = self.turn(cx, from) {
+                return Poll::Ready(Ended { end, lost_bytes: false });
+            }
+        }
+        if self.moved() != before {
+            self.watch.saw_activity();
+        }
+        self.watch.poll(cx).map(|reached| Ended {
+            end: End::from(reached),
+            lost_bytes: [&self.to_target, &self.to_client]
+                .into_iter()
+                .flatten()
+                .any(Direction::is_in_flight),
+        })
+    }
+
+    /// Gives the direction from one side its turn.
+    fn turn(&mut self, cx: &mut Context<'_>, from: Side) -> Option<End> {
+        let (direction, way) = match from {
+            Side::Client => (
+                &mut self.to_target,
+                Way { source: self.client, sink: self.target, moved: &self.meter.to_target },
+            ),
+            Side::Target => (
+                &mut self.to_client,
+                Way { source: self.target, sink: self.client, moved: &self.meter.to_client },
+            ),
+        };
+        match direction.as_mut()?.turn(cx, way) {
+            Turn::Waiting => None,
+            Turn::Yielding => {
+                cx.waker().wake_by_ref();
+                None
+            }
+            Turn::Finished => {
+                *direction = None;
+                self.finished(from)
+            }
+            Turn::Broken(Broken::Source(error)) => Some(self.failed(from, error)),
+            Turn::Broken(Broken::Sink(error)) => {
+                *direction = None;
+                self.deafened(from.other(), error)
+            }
+        }
+    }
+
+    /// A side has finished sending and the other has been given all of it.
+    fn finished(&mut self, side: Side) -> Option<End> {
+        if let Some((deaf, error)) = self.deaf.take() {
+            return Some(End::of(deaf, error));
+        }
+        let other = match side {
+            Side::Client => self.target,
+            Side::Target => self.client,
+        };
+        // Also the second time, when a close would do: that waits for the last who holds the
+        // socket. It fails only if the other side has reset, which reading from it tells.
+        other.shutdown_write().ok();
+        if let Some(first) = self.first {
+            return Some(End::Finished { first });
+        }
+        self.first = Some(side);
+        self.watch.saw_half_close();
+        None
+    }
+
+    /// A side takes no more. What it sent before that is still worth passing on: it may be the
+    /// reason why.
+    fn deafened(&mut self, side: Side, error: io::Error) -> Option<End> {
+        let is_read_to_end = match side {
+            Side::Client => self.to_target.is_none(),
+            Side::Target => self.to_client.is_none(),
+        };
+        if is_read_to_end {
+            return Some(self.failed(side, error));
+        }
+        self.deaf = Some((side, error));
+        self.watch.saw_half_close();
+        None
+    }
+
+    /// The end that a failure means: the first one of a side names the cause.
+    fn failed(&mut self, side: Side, error: io::Error) -> End {
+        let (side, error) = self.deaf.take().unwrap_or((side, error));
+        End::of(side, error)
+    }
+
+    fn moved(&self) -> u64 {
+        self.meter.to_target.get().wrapping_add(self.meter.to_client.get())
+    }
+}
+
+// === impl End ===
+
+impl End {
+    fn of(side: Side, error: io::Error) -> Self {
+        match Errno::from_io_error(&error) {
+            // Linux says EPIPE for a reset after the peer had finished, ENOTCONN after an abort.
+            Some(Errno::CONNRESET | Errno::PIPE | Errno::NOTCONN | Errno::CONNABORTED) => {
+                Self::Reset(side)
+            }
+            Some(_) | None => Self::Failed(side, error),
+        }
+    }
+}
+
+impl From<Reached> for End {
+    fn from(reached: Reached) -> Self {
+        match reached {
+            Reached::Idle => Self::IdleTimeout,
+            Reached::HalfClosed => Self::HalfCloseTimeout,
+            Reached::Age => Self::MaxAge,
+        }
+    }
+}
+
+// === impl Side ===
+
+impl Side {
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Target,
+            Self::Target => Self::Client,
+        }
+    }
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Target => "target",
+        })
+    }
+}
+
+// === impl Cut ===
+
+impl Cut {
+    /// Marks the relay as ended by us. Abort both sockets after it.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Has it been?
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,160 @@
+//! The watch: when a relay has been silent, half-closed or alive for too long.
+//!
+//! Activity costs one reading of the clock, and only where a limit asks for it; the timer is left
+//! to fire early and is then moved to where the last activity puts it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+/// How long a relay may last.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RelayLimits {
+    /// No byte either way for this long ends it.
+    pub idle_timeout: Option<Duration>,
+    /// The same once one side has finished sending; the shorter of the two counts then.
+    pub half_close_timeout: Option<Duration>,
+    /// The end of its longest life.
+    pub until: Option<Instant>,
+}
+
+/// A limit that was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    Idle,
+    HalfClosed,
+    Age,
+}
+
+/// Watches over one relay.
+#[derive(Debug)]
+pub(super) struct Watch {
+    limits: RelayLimits,
+    is_half_closed: bool,
+    /// Kept only while a limit counts from it.
+    last_activity: Option<Instant>,
+    /// Made when first needed: most relays end without.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watch {
+    pub(super) fn new(limits: RelayLimits) -> Self {
+        let last_activity = limits.idle_timeout.map(|_| Instant::now());
+        Self { limits, is_half_closed: false, last_activity, timer: None }
+    }
+
+    /// Bytes have moved.
+    pub(super) fn saw_activity(&mut self) {
+        if self.last_activity.is_some() {
+            self.last_activity = Some(Instant::now());
+        }
+    }
+
+    /// One side has finished sending.
+    pub(super) fn saw_half_close(&mut self) {
+        self.is_half_closed = true;
+        if self.limits.half_close_timeout.is_some() {
+            self.last_activity = Some(Instant::now());
+        }
+    }
+
+    /// Resolves when a limit is reached.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reached> {
+        let Some((deadline, reached)) = self.next() else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if timer.deadline() >= deadline {
+                return Poll::Ready(reached);
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    /// The limit that is reached next if nothing moves.
+    fn next(&self) -> Option<(Instant, Reached)> {
+        let silent = |limit: Option<Duration>| self.last_activity?.checked_add(limit?);
+        let idle = silent(self.limits.idle_timeout).map(|at| (at, Reached::Idle));
+        let half_closed = silent(self.limits.half_close_timeout)
+            .filter(|_| self.is_half_closed)
+            .map(|at| (at, Reached::HalfClosed));
+        let age = self.limits.until.map(|at| (at, Reached::Age));
+        [idle, half_closed, age].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    async fn reached(watch: &mut Watch) -> (Reached, Duration) {
+        let start = Instant::now();
+        let reached = poll_fn(|cx| watch.poll(cx)).await;
+        (reached, start.elapsed())
+    }
+
+    /// Lets `time` pass with the watch being polled, as it is in a relay.
+    async fn quiet(watch: &mut Watch, time: Duration) {
+        tokio::time::timeout(time, reached(watch)).await.expect_err("nothing is reached yet");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_a_relay_that_long_after_the_last_byte() {
+        let limits = RelayLimits { idle_timeout: Some(10 * SECOND), ..RelayLimits::default() };
+        let mut watch = Watch::new(limits);
+        for _ in 0..5 {
+            quiet(&mut watch, 9 * SECOND).await;
+            watch.saw_activity();
+        }
+        let (limit, after) = reached(&mut watch).await;
+        assert_eq!(limit, Reached::Idle);
+        assert!(after.abs_diff(10 * SECOND) < Duration::from_millis(5), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_close_shortens_the_wait_and_starts_it_anew() {
+        let limits = RelayLimits {
+            idle_timeout: Some(100 * SECOND),
+            half_close_timeout: Some(10 * SECOND),
+            until: None,
+        };
+        let mut watch = Watch::new(limits);
+        quiet(&mut watch, 50 * SECOND).await;
+        watch.saw_half_close();
+        quiet(&mut watch, 9 * SECOND).await;
+        watch.saw_activity();
+        let (limit, after) = reached(&mut watch).await;
+        assert_eq!(limit, Reached::HalfClosed);
+        assert!(after.abs_diff(10 * SECOND) < Duration::from_millis(5), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn age_ends_a_relay_however_busy() {
+        let until = Some(Instant::now() + 20 * SECOND);
+        let mut watch = Watch::new(RelayLimits { until, ..RelayLimits::default() });
+        for _ in 0..3 {
+            quiet(&mut watch, 6 * SECOND).await;
+            watch.saw_activity();
+        }
+        let (limit, after) = reached(&mut watch).await;
+        assert_eq!(limit, Reached::Age);
+        assert!(after.abs_diff(2 * SECOND) < Duration::from_millis(5), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_limits_nothing_is_ever_reached_and_no_timer_made() {
+        let mut watch = Watch::new(RelayLimits::default());
+        watch.saw_half_close();
+        quiet(&mut watch, 1_000_000 * SECOND).await;
+        assert!(watch.timer.is_none());
+    }
+}
