@@ -17,8 +17,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::supervise::beat::BeatWatch;
 use crate::supervise::handle::Recipient;
 use crate::supervise::panics::guarded;
-use crate::supervise::residence::{Loss, Residence, Seat, SlotReplaced};
-use crate::supervise::slot::{Generation, SlotId};
+use crate::supervise::residence::{Residence, Seat};
+use crate::supervise::slot::{Generation, Loss, SlotId, SlotReplaced};
 
 /// The arbiters of the process.
 #[derive(Debug)]

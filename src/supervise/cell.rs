@@ -15,7 +15,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::dev::ContextFut;
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context};
+use actix::{Actor, ActorContext, AsyncContext, Context};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Sleep, sleep};
 
@@ -95,8 +95,7 @@ struct Cell<A: Actor<Context = Context<A>>> {
 enum Body<A: Actor<Context = Context<A>>> {
     /// The actor is made at the first poll, where a panic is caught.
     Unborn(Arc<Make<A>>, Arc<Inbox<A>>),
-    /// With an address of its private mailbox: a context that nobody can address stops itself.
-    Alive(Box<ContextFut<A, Context<A>>>, Addr<A>),
+    Alive(Box<ContextFut<A, Context<A>>>),
     Gone,
 }
 
@@ -199,21 +198,20 @@ impl<A: Actor<Context = Context<A>>> Body<A> {
         if let Self::Unborn(make, inbox) = self {
             let mut ctx = Context::new();
             ctx.spawn(pump(Arc::clone(inbox)));
-            let address = ctx.address();
             let actor = make(&mut ctx);
-            *self = Self::Alive(Box::new(ctx.into_future(actor)), address);
+            *self = Self::Alive(Box::new(ctx.into_future(actor)));
         }
     }
 
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         match self {
-            Self::Alive(future, _) => Pin::new(&mut **future).poll(cx),
+            Self::Alive(future) => Pin::new(&mut **future).poll(cx),
             Self::Unborn(..) | Self::Gone => Poll::Ready(()),
         }
     }
 
     fn stop(&mut self) {
-        if let Self::Alive(future, _) = self {
+        if let Self::Alive(future) = self {
             future.ctx().stop();
         }
     }
@@ -221,7 +219,7 @@ impl<A: Actor<Context = Context<A>>> Body<A> {
     /// Ends the actor in good order: its `stopping` and `stopped` run.
     fn end(&mut self, cx: &mut TaskContext<'_>) -> Exit {
         let ended = guarded(|| {
-            if let Self::Alive(future, _) = self {
+            if let Self::Alive(future) = self {
                 future.ctx().stop();
                 // Ready, or it would rather go on: it is not asked.
                 Pin::new(&mut **future).poll(cx).is_ready()
@@ -236,7 +234,7 @@ impl<A: Actor<Context = Context<A>>> Body<A> {
     fn tear_down(&mut self) -> Option<String> {
         let mut body = std::mem::replace(self, Self::Gone);
         let dropped = guarded(move || {
-            if let Self::Alive(future, _) = &mut body {
+            if let Self::Alive(future) = &mut body {
                 // Else the context's own drop would poll the actor once more.
                 future.ctx().terminate();
             }
@@ -295,8 +293,8 @@ impl Drop for Report {
 // === impl Leash ===
 
 impl Leash {
-    /// Passes on an order. To an incarnation that has ended it means nothing any more.
-    pub(super) fn order(&self, order: Order) {
-        drop(self.0.send(order));
+    /// Passes on an order. `false`: the incarnation has ended already.
+    pub(super) fn order(&self, order: Order) -> bool {
+        self.0.send(order).is_ok()
     }
 }

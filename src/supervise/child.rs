@@ -14,7 +14,7 @@ use crate::supervise::inbox::Inbox;
 use crate::supervise::intensity::Intensity;
 use crate::supervise::policy::{GiveUp, Policy, Restart};
 use crate::supervise::slot::SlotId;
-use crate::supervise::view::{ChildView, Escalated};
+use crate::supervise::view::{ChildView, GaveUp};
 
 /// Room in a mailbox before `offer` sheds.
 const MAILBOX_CAPACITY: usize = 1024;
@@ -47,9 +47,11 @@ pub(super) trait Launch: Send + Sync {
 /// in.
 pub(super) trait Subtree: Send + Sync {
     /// Gives up to `above` from now on.
-    fn adopt(&self, above: Recipient<Escalated>);
+    fn adopt(&self, above: Recipient<GaveUp>);
     /// Ends its children, last first, and then the supervisor itself.
     fn stop_all(&self);
+    /// Its next incarnation ends its children and starts them again.
+    fn renew(&self);
     /// Lets go of whatever children are left.
     fn cut(&self);
     /// The children, as they are now.

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actix::Message;
 use actix_rt::{Arbiter, ArbiterHandle};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -13,36 +12,10 @@ use tokio::time::Instant;
 use crate::supervise::backoff::Backoff;
 use crate::supervise::beat::BeatWatch;
 use crate::supervise::intensity::{History, Intensity};
-use crate::supervise::slot::{Generation, SlotId};
+use crate::supervise::slot::{Generation, Loss, SlotId, SlotReplaced};
 
 /// Threads that a runtime may keep for blocking calls. tokio's default is 512 for each of them.
 const MAX_BLOCKING_THREADS: usize = 4;
-
-/// A slot has a new arbiter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct SlotReplaced {
-    /// Which slot.
-    pub slot: SlotId,
-    /// The new arbiter's.
-    pub generation: Generation,
-    /// What became of the old one.
-    pub why: Loss,
-    /// Replacements of this slot within the last minute, this one included. Many mean that
-    /// something on it blocks or kills arbiters; each one that hangs leaves a thread behind.
-    pub recent: u32,
-}
-
-/// Why an arbiter was replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// It was stopped: its tasks are gone.
-    Dead,
-    /// It did not answer: its tasks may wake again.
-    Hung,
-    /// Somebody asked for it: its tasks go on.
-    Requested,
-}
 
 /// A seat on the arbiter that a slot has at this moment.
 #[derive(Debug, Clone)]

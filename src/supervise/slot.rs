@@ -1,7 +1,9 @@
-//! The names of arbiters, stable while the threads behind them are replaced.
+//! Places for arbiters, named, and the news that one has a new arbiter.
 
 use std::fmt;
 use std::str::FromStr;
+
+use actix::Message;
 
 /// A place for an arbiter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +21,32 @@ pub enum SlotId {
 /// Counts the arbiters that a slot has had: 0 is the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Generation(pub u64);
+
+/// A slot has a new arbiter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct SlotReplaced {
+    /// Which slot.
+    pub slot: SlotId,
+    /// The new arbiter's.
+    pub generation: Generation,
+    /// What became of the old one.
+    pub why: Loss,
+    /// Replacements of this slot within the last minute, this one included. Many mean that
+    /// something on it blocks or kills arbiters; each one that hangs leaves a thread behind.
+    pub recent: u32,
+}
+
+/// Why an arbiter was replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// It was stopped: its tasks are gone.
+    Dead,
+    /// It did not answer: its tasks may wake again.
+    Hung,
+    /// Somebody asked for it: its tasks go on.
+    Requested,
+}
 
 /// A text that names no slot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

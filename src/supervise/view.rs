@@ -54,10 +54,11 @@ pub enum ChildState {
     Waiting,
 }
 
-/// The report of a supervisor that it cannot keep its children running.
+/// The report of a supervisor that it cannot keep its children running: to the supervisor above
+/// it, or from the root to whoever ends the process.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct Escalated {
+pub struct GaveUp {
     /// The supervisor.
     pub name: ComponentName,
     /// Which child, and why.
