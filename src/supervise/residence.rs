@@ -1,0 +1,238 @@
+//! One slot: the arbiter that lives there now, its heartbeat, and moving in a new one.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix_rt::{Arbiter, ArbiterHandle};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::supervise::backoff::Backoff;
+use crate::supervise::beat::BeatWatch;
+use crate::supervise::intensity::{History, Intensity};
+use crate::supervise::slot::{Generation, Loss, SlotId, SlotReplaced};
+
+/// Threads that a runtime may keep for blocking calls. tokio's default is 512 for each of them.
+const MAX_BLOCKING_THREADS: usize = 4;
+
+/// A seat on the arbiter that a slot has at this moment.
+#[derive(Debug, Clone)]
+pub(super) struct Seat {
+    generation: Generation,
+    newest: Arc<AtomicU64>,
+    arbiter: ArbiterHandle,
+}
+
+/// One slot.
+#[derive(Debug)]
+pub(super) struct Residence {
+    pub(super) slot: SlotId,
+    newest: Arc<AtomicU64>,
+    /// Somebody asked for a replacement.
+    requested: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    arbiter: ArbiterHandle,
+    pulse: Arc<Pulse>,
+    watch: BeatWatch,
+    history: History,
+    /// Replacements without a quiet time between them, and when the next may be.
+    attempt: u32,
+    not_before: Instant,
+    since: Instant,
+}
+
+/// Shared with the arbiter's thread.
+#[derive(Debug)]
+struct Pulse {
+    dead: AtomicBool,
+    /// It was asked, and has not yet answered.
+    asked: AtomicBool,
+    answered_at: Mutex<Instant>,
+}
+
+/// Lives as a task on the arbiter, and is dropped with it.
+struct Tombstone {
+    pulse: Arc<Pulse>,
+    attention: Arc<Notify>,
+}
+
+// === impl Residence ===
+
+impl Residence {
+    /// A slot with a new arbiter in it.
+    pub(super) fn open(slot: SlotId, attention: &Arc<Notify>) -> io::Result<Self> {
+        let (arbiter, pulse) = move_in(slot, attention)?;
+        let now = Instant::now();
+        Ok(Self {
+            slot,
+            newest: Arc::default(),
+            requested: AtomicBool::new(false),
+            state: Mutex::new(State {
+                arbiter,
+                pulse,
+                watch: BeatWatch::default(),
+                history: History::new(Intensity::default()),
+                attempt: 0,
+                not_before: now,
+                since: now,
+            }),
+        })
+    }
+
+    /// A seat on the newest arbiter.
+    pub(super) fn seat(&self) -> Seat {
+        let state = self.lock();
+        // Only ever changed under the lock that is held here.
+        let generation = Generation(self.newest.load(Ordering::Acquire));
+        Seat { generation, newest: Arc::clone(&self.newest), arbiter: state.arbiter.clone() }
+    }
+
+    /// How long ago its arbiter last answered.
+    pub(super) fn silent_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.lock().pulse.answered_at())
+    }
+
+    /// Has it replaced at the next look.
+    pub(super) fn request(&self) {
+        self.requested.store(true, Ordering::Release);
+    }
+
+    /// Is there reason to replace the arbiter? `beat`: a beat is due as well. An arbiter that is
+    /// lost again and again is replaced more and more slowly.
+    pub(super) fn examine(&self, beat: bool, now: Instant) -> Option<Loss> {
+        let mut state = self.lock();
+        let why = if self.requested.load(Ordering::Acquire) {
+            return Some(Loss::Requested);
+        } else if state.pulse.dead.load(Ordering::Acquire) || !state.arbiter.alive() {
+            Loss::Dead
+        } else if beat && state.is_silent() {
+            Loss::Hung
+        } else {
+            return None;
+        };
+        (now >= state.not_before).then_some(why)
+    }
+
+    /// Moves a new arbiter in. From the moment that the generation counts up, no mailbox feeds
+    /// an actor on the old one.
+    pub(super) fn replace(
+        &self,
+        why: Loss,
+        attention: &Arc<Notify>,
+        now: Instant,
+    ) -> io::Result<SlotReplaced> {
+        let (arbiter, pulse) = move_in(self.slot, attention)?;
+        self.requested.store(false, Ordering::Release);
+        let mut state = self.lock();
+        let backoff = Backoff::default();
+        if now.duration_since(state.since) >= backoff.reset_after {
+            state.attempt = 0;
+        }
+        // No jitter: a slot competes with nobody.
+        let delay = backoff.delay(state.attempt, &mut fastrand::Rng::with_seed(0));
+        state.attempt += 1;
+        state.not_before = now + delay;
+        state.since = now;
+        state.arbiter = arbiter;
+        state.pulse = pulse;
+        state.watch = BeatWatch::default();
+        let generation = Generation(self.newest.fetch_add(1, Ordering::AcqRel) + 1);
+        Ok(SlotReplaced {
+            slot: self.slot,
+            generation,
+            why,
+            recent: state.history.record(now).count,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that may panic runs between two writes under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// One look, and the next question if the last one was answered.
+    fn is_silent(&mut self) -> bool {
+        let answered = !self.pulse.asked.load(Ordering::Acquire);
+        if answered {
+            self.pulse.asked.store(true, Ordering::Release);
+            let pulse = Arc::clone(&self.pulse);
+            self.arbiter.spawn_fn(move || pulse.answer());
+        }
+        self.watch.look(answered)
+    }
+}
+
+// === impl Seat ===
+
+impl Seat {
+    /// A seat that nobody ever takes away.
+    pub(super) fn forever(arbiter: ArbiterHandle) -> Self {
+        Self { generation: Generation::default(), newest: Arc::default(), arbiter }
+    }
+
+    pub(super) fn arbiter(&self) -> &ArbiterHandle {
+        &self.arbiter
+    }
+
+    pub(super) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Has the slot still this arbiter?
+    pub(super) fn is_current(&self) -> bool {
+        self.newest.load(Ordering::Acquire) == self.generation.0
+    }
+}
+
+// === impl Pulse ===
+
+impl Pulse {
+    fn answer(&self) {
+        *self.answered_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.asked.store(false, Ordering::Release);
+    }
+
+    fn answered_at(&self) -> Instant {
+        // A moment cannot be half-written.
+        *self.answered_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Tombstone {
+    fn drop(&mut self) {
+        self.pulse.dead.store(true, Ordering::Release);
+        self.attention.notify_one();
+    }
+}
+
+fn move_in(slot: SlotId, attention: &Arc<Notify>) -> io::Result<(ArbiterHandle, Arc<Pulse>)> {
+    let arbiter = Arbiter::try_with_tokio_rt(move || {
+        // actix names the thread after the system, the same for every arbiter once cut to 15
+        // bytes. Where this file does not exist, it keeps that name.
+        drop(std::fs::write("/proc/thread-self/comm", slot.thread_name()));
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(MAX_BLOCKING_THREADS)
+            .thread_name(slot.thread_name())
+            .build()
+    })?;
+    let pulse = Arc::new(Pulse {
+        dead: AtomicBool::new(false),
+        asked: AtomicBool::new(false),
+        answered_at: Mutex::new(Instant::now()),
+    });
+    let tombstone = Tombstone { pulse: Arc::clone(&pulse), attention: Arc::clone(attention) };
+    arbiter.spawn(async move {
+        let _tombstone = tombstone;
+        std::future::pending::<()>().await;
+    });
+    Ok((arbiter.handle(), pulse))
+}
