@@ -106,3 +106,103 @@ fn is_of_one_client(error: Errno) -> bool {
             | Errno::OPNOTSUPP
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+
+    use rustix::net::sockopt;
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::config::model::KeepAlive;
+    use crate::config::names::ListenAddress;
+    use crate::net::listen::{Bound, bind};
+    use crate::net::tuning::Tuning;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn listening(tuning: &Tuning) -> (Bound, SocketAddr) {
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let bound = bind(&ListenAddress::Ip(anywhere), tuning).unwrap();
+        let address = bound.local().ip().unwrap();
+        (bound, address)
+    }
+
+    async fn accept(acceptor: &Acceptor, limit: usize) -> Vec<Accepted> {
+        let mut accepted = Vec::new();
+        let turn = timeout(SOON, acceptor.accept(&mut accepted, limit)).await.unwrap();
+        assert!(matches!(turn, Turn::Done));
+        accepted
+    }
+
+    #[tokio::test]
+    async fn what_is_accepted_has_the_tuning_of_its_listener() {
+        let tuning = Tuning {
+            keep_alive: KeepAlive {
+                idle: Duration::from_secs(7),
+                interval: Duration::from_secs(3),
+                count: 5,
+            },
+            user_timeout: Some(Duration::from_millis(4321)),
+        };
+        let (bound, address) = listening(&tuning);
+        let acceptor = Acceptor::new(bound.lend().unwrap()).unwrap();
+        let client = TcpStream::connect(address).await.unwrap();
+        let accepted = accept(&acceptor, 1).await.pop().unwrap();
+        assert_eq!(accepted.peer.ip(), Some(client.local_addr().unwrap()));
+        let fd = &accepted.fd;
+        assert!(sockopt::tcp_nodelay(fd).unwrap() && sockopt::socket_keepalive(fd).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(fd).unwrap(), Duration::from_secs(7));
+        assert_eq!(sockopt::tcp_keepintvl(fd).unwrap(), Duration::from_secs(3));
+        assert_eq!(sockopt::tcp_keepcnt(fd).unwrap(), 5);
+        assert_eq!(sockopt::tcp_user_timeout(fd).unwrap(), 4321);
+        assert!(rustix::fs::fcntl_getfl(fd).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
+    }
+
+    #[tokio::test]
+    async fn a_turn_takes_what_waits_up_to_its_limit_and_the_next_goes_on() {
+        let (bound, address) = listening(&Tuning::default());
+        let acceptor = Acceptor::new(bound.lend().unwrap()).unwrap();
+        let mut clients = Vec::new();
+        for _ in 0..5 {
+            clients.push(TcpStream::connect(address).await.unwrap());
+        }
+        assert_eq!(accept(&acceptor, 3).await.len(), 3);
+        assert_eq!(accept(&acceptor, 3).await.len(), 2);
+        let mut none = Vec::new();
+        let waiting = acceptor.accept(&mut none, 3);
+        timeout(Duration::from_millis(20), waiting).await.expect_err("nobody else is there");
+    }
+
+    #[tokio::test]
+    async fn the_queue_outlives_an_acceptor() {
+        let (bound, address) = listening(&Tuning::default());
+        let first = Acceptor::new(bound.lend().unwrap()).unwrap();
+        let _client = TcpStream::connect(address).await.unwrap();
+        drop(first);
+        let second = Acceptor::new(bound.lend().unwrap()).unwrap();
+        assert_eq!(accept(&second, 1).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reset_in_the_queue_is_no_trouble() {
+        let (bound, address) = listening(&Tuning::default());
+        let acceptor = Acceptor::new(bound.lend().unwrap()).unwrap();
+        TcpStream::connect(address).await.unwrap().set_zero_linger().unwrap();
+        let _second = TcpStream::connect(address).await.unwrap();
+        assert!(!accept(&acceptor, 2).await.is_empty());
+    }
+
+    #[test]
+    fn only_what_concerns_one_client_is_passed_over() {
+        for error in [Errno::CONNABORTED, Errno::PROTO, Errno::INTR, Errno::NETUNREACH] {
+            assert!(is_of_one_client(error), "{error}");
+        }
+        for error in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::PERM] {
+            assert!(!is_of_one_client(error), "{error}");
+        }
+    }
+}

@@ -209,3 +209,117 @@ impl fmt::Display for Told<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::Ipv4Addr;
+
+    use tokio::net::{TcpListener, UnixListener};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    async fn dial_for(destination: &Destination, time: Duration) -> Result<Socket, DialError> {
+        dial(destination, Instant::now() + time, &Tuning::default()).await
+    }
+
+    /// A dial that fails so, with these words.
+    async fn check(destination: Destination, time: Duration, fault: DialFault, words: &str) {
+        let error = dial_for(&destination, time).await.expect_err("not to be connected");
+        assert_eq!(error.fault, fault, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.to_string().contains(&destination.to_string()), "{error}");
+    }
+
+    /// Takes an address out of use that was just in use.
+    async fn nobody_listens() -> Destination {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Destination::Ip(listener.local_addr().unwrap())
+    }
+
+    /// A listener that answers no SYN any more: its queue is full.
+    fn black_hole() -> (socket2::Socket, Vec<std::net::TcpStream>, Destination) {
+        let listener =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let waiting =
+            std::iter::from_fn(|| std::net::TcpStream::connect_timeout(&address, SHORT).ok());
+        let waiting = waiting.collect();
+        (listener, waiting, Destination::Ip(address))
+    }
+
+    #[tokio::test]
+    async fn a_dial_connects_and_the_socket_works() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let destination = Destination::Ip(listener.local_addr().unwrap());
+        let socket = dial_for(&destination, SOON).await.unwrap();
+        let (accepted, peer) = listener.accept().await.unwrap();
+        assert_eq!(socket.local().unwrap().ip(), Some(peer));
+        accepted.try_write(b"hi").unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(poll_fn(|cx| socket.poll_recv(cx, &mut buffer)).await.unwrap(), 2);
+        assert!(rustix::net::sockopt::tcp_nodelay(&socket).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_unix_target_is_dialled_by_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let destination = Destination::Unix(path.clone());
+        check(destination.clone(), SOON, DialFault::Refused, "refused").await;
+        let listener = UnixListener::bind(&path).unwrap();
+        dial_for(&destination, SOON).await.unwrap();
+        drop(listener);
+        check(destination, SOON, DialFault::Refused, "refused").await;
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_known_at_once() {
+        check(nobody_listens().await, SOON, DialFault::Refused, "refused the connection").await;
+    }
+
+    #[tokio::test]
+    async fn silence_ends_at_the_deadline() {
+        let (_listener, _waiting, destination) = black_hole();
+        check(destination, SHORT, DialFault::TimedOut, "did not answer in time").await;
+    }
+
+    #[tokio::test]
+    async fn a_socket_connected_to_itself_is_nobody_listening() {
+        let Destination::Ip(address) = nobody_listens().await else { unreachable!() };
+        let fd = open(AddressFamily::INET).unwrap();
+        rustix::net::bind(&fd, &address).unwrap();
+        match rustix::net::connect(&fd, &address) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(error) => panic!("{error}"),
+        }
+        let socket = Socket::from_accepted(fd).unwrap();
+        socket.connected().await.unwrap();
+        assert!(is_self_connected(&socket, address));
+    }
+
+    #[test]
+    fn what_the_kernel_says_at_once_it_says_of_us() {
+        use DialFault::{OwnSide, Refused, Reset, TimedOut, Unreachable};
+        use Moment::{Connecting, Preparing};
+        for (moment, error, expected) in [
+            (Preparing, Errno::NETUNREACH, OwnSide),
+            (Connecting, Errno::NETUNREACH, Unreachable),
+            (Preparing, Errno::HOSTUNREACH, OwnSide),
+            (Connecting, Errno::HOSTUNREACH, Unreachable),
+            (Preparing, Errno::MFILE, OwnSide),
+            (Preparing, Errno::ADDRNOTAVAIL, OwnSide),
+            (Connecting, Errno::PERM, OwnSide),
+            (Connecting, Errno::CONNREFUSED, Refused),
+            (Connecting, Errno::CONNRESET, Reset),
+            (Connecting, Errno::TIMEDOUT, TimedOut),
+        ] {
+            assert_eq!(judge(moment, &error.into()), expected, "{moment:?} {error}");
+        }
+    }
+}

@@ -165,3 +165,89 @@ impl fmt::Display for Explained<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn bind_on(address: &ListenAddress) -> Result<Bound, BindError> {
+        bind(address, &Tuning::default())
+    }
+
+    fn port_of(bound: &Bound) -> u16 {
+        bound.local().ip().unwrap().port()
+    }
+
+    /// Binds and fails; the message has each of these words.
+    fn check(address: &ListenAddress, expected: &[&str]) {
+        let message = bind_on(address).expect_err("not to be bound").to_string();
+        for words in expected {
+            assert!(message.contains(words), "{message:?} lacks {words:?}");
+        }
+    }
+
+    #[test]
+    fn any_on_port_serves_ipv4_also_where_there_is_ipv6() {
+        let bound = bind_on(&ListenAddress::AnyOnPort(0)).unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port_of(&bound))).unwrap();
+    }
+
+    #[test]
+    fn the_next_candidate_is_tried_only_where_the_family_is_missing() {
+        // 192.0.2.1 (RFC 5737) is no address of this machine, as `::` is none without IPv6.
+        let missing = SocketAddr::from(([192, 0, 2, 1], 0));
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let tuning = Tuning::default();
+        let bound = bind_any(&[missing, local], &tuning).unwrap();
+        let taken = SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&bound)));
+        let error = bind_any(&[taken, local], &tuning).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(bind_any(&[missing], &tuning).is_err());
+    }
+
+    #[test]
+    fn a_bind_that_fails_names_the_address_and_the_cause() {
+        let bound = bind_on(&ListenAddress::Ip(([127, 0, 0, 1], 0).into())).unwrap();
+        let taken = SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&bound)));
+        check(&ListenAddress::Ip(taken), &[&taken.to_string(), "in use"]);
+        check(
+            &ListenAddress::Ip(([192, 0, 2, 1], 80).into()),
+            &["192.0.2.1:80", "no such address"],
+        );
+        check(&ListenAddress::Unix("/no/such/folder/s".into()), &["unix:/no/such", "folder"]);
+    }
+
+    #[test]
+    fn a_unix_path_is_taken_over_only_from_the_dead() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let address = ListenAddress::Unix(path.clone());
+        let living = UnixListener::bind(&path).unwrap();
+        check(&address, &["in use"]);
+        drop(living);
+        assert!(path.exists());
+        let bound = bind_on(&address).unwrap();
+        UnixStream::connect(&path).unwrap();
+        check(&address, &["in use"]);
+        drop(bound);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "precious").unwrap();
+        check(&address, &["not a socket"]);
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_lent_duplicate_keeps_the_accept_queue_alive() {
+        let bound = bind_on(&ListenAddress::Ip(([127, 0, 0, 1], 0).into())).unwrap();
+        let port = port_of(&bound);
+        let lent = bound.lend().unwrap();
+        let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        drop(bound);
+        let adopted = Bound::adopt(lent).unwrap();
+        assert_eq!(port_of(&adopted), port);
+        rustix::net::accept(&adopted).unwrap();
+    }
+}

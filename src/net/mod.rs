@@ -6,6 +6,8 @@ pub mod endpoint;
 pub mod listen;
 mod registration;
 pub mod socket;
+#[cfg(test)]
+mod socket_tests;
 pub mod stream;
 pub mod tuning;
 

@@ -208,3 +208,127 @@ impl Direction {
         Poll::Ready(Ok(count))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{Read, Write};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::net::loopback;
+
+    fn blocking(stream: TcpStream) -> std::net::TcpStream {
+        let stream = stream.into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream
+    }
+
+    /// Runs a direction to its end and returns what the sink's peer heard.
+    async fn run(direction: &mut Direction, said: &[u8]) -> Vec<u8> {
+        let (mut speaker, source) = loopback::tcp().await;
+        let (mut listener, sink) = loopback::tcp().await;
+        let moved = Counter::default();
+        let way = Way { source: &source, sink: &sink, moved: &moved };
+        let speak = async {
+            speaker.write_all(said).await.unwrap();
+            speaker.shutdown().await.unwrap();
+        };
+        let mut heard = Vec::new();
+        let pump = async {
+            poll_fn(|cx| match direction.turn(cx, way) {
+                Turn::Waiting => Poll::Pending,
+                Turn::Yielding => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Turn::Finished => Poll::Ready(()),
+                Turn::Broken(broken) => panic!("{broken:?}"),
+            })
+            .await;
+            sink.shutdown_write().unwrap();
+        };
+        let ((), (), read) = tokio::join!(speak, pump, listener.read_to_end(&mut heard));
+        read.unwrap();
+        heard
+    }
+
+    #[tokio::test]
+    async fn where_splicing_in_is_impossible_bytes_are_copied() {
+        let said: Vec<_> = (0..1_000_000_u32).map(|at| (at >> 5) as u8).collect();
+        let mut direction = Direction::new();
+        direction.mode = Mode::Splice;
+        direction.pipe = Some(Pipe::unspliceable(b""));
+        assert!(run(&mut direction, &said).await == said);
+        assert_eq!(direction.mode, Mode::CopyOnly);
+    }
+
+    #[tokio::test]
+    async fn where_splicing_out_is_impossible_what_is_in_the_pipe_is_copied_too() {
+        let mut direction = Direction::new();
+        direction.mode = Mode::Splice;
+        direction.pipe = Some(Pipe::unspliceable(b"in the pipe, "));
+        assert_eq!(run(&mut direction, b"and behind it").await, b"in the pipe, and behind it");
+        assert_eq!(direction.mode, Mode::CopyOnly);
+    }
+
+    #[tokio::test]
+    async fn bulk_is_spliced_and_small_messages_are_copied() {
+        let mut direction = Direction::new();
+        run(&mut direction, &[7; 1000]).await;
+        assert_eq!(direction.mode, Mode::Copy { full_reads: 0 });
+        let mut direction = Direction::new();
+        run(&mut direction, &[7; 4 << 20]).await;
+        assert_ne!(direction.mode, Mode::Copy { full_reads: 0 });
+    }
+
+    #[tokio::test]
+    async fn a_direction_with_nothing_to_pass_on_holds_nothing() {
+        let (mut speaker, source) = loopback::tcp().await;
+        let (mut listener, sink) = loopback::tcp().await;
+        let moved = Counter::default();
+        let way = Way { source: &source, sink: &sink, moved: &moved };
+        let mut direction = Direction::new();
+        for length in [1, 500_000] {
+            speaker.write_all(&vec![7; length]).await.unwrap();
+            let mut heard = vec![0; length];
+            let pump = poll_fn(|cx| -> Poll<()> {
+                if let Turn::Yielding = direction.turn(cx, way) {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            });
+            tokio::select! {
+                () = pump => {}
+                read = listener.read_exact(&mut heard) => assert_eq!(read.unwrap(), length),
+            }
+            poll_fn(|cx| Poll::Ready(direction.turn(cx, way))).await;
+            assert!(direction.held.is_none() && direction.pipe.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_turn_ends_however_much_there_is_to_move() {
+        let (speaker, source) = loopback::tcp().await;
+        let (listener, sink) = loopback::tcp().await;
+        let (mut speaker, mut listener) = (blocking(speaker), blocking(listener));
+        std::thread::spawn(move || while speaker.write_all(&[7; 1 << 18]).is_ok() {});
+        std::thread::spawn(move || while listener.read(&mut [0; 1 << 18]).is_ok_and(|n| n > 0) {});
+        let moved = Counter::default();
+        let way = Way { source: &source, sink: &sink, moved: &moved };
+        let mut direction = Direction::new();
+        let enough = poll_fn(|cx| {
+            let before = moved.get();
+            let turn = direction.turn(cx, way);
+            // One pipe may come on top of a share that is not quite used up.
+            assert!(moved.get() - before <= TURN_BYTES as u64 + 256 * 1024);
+            if matches!(turn, Turn::Yielding) {
+                cx.waker().wake_by_ref();
+            }
+            if moved.get() < 100 << 20 { Poll::Pending } else { Poll::Ready(()) }
+        });
+        tokio::time::timeout(std::time::Duration::from_secs(20), enough).await.unwrap();
+    }
+}

@@ -5,6 +5,10 @@ mod direction;
 pub mod meter;
 pub mod relay;
 #[cfg(test)]
+mod relay_bulk_tests;
+#[cfg(test)]
 mod relay_tests;
+#[cfg(test)]
+mod relaying;
 mod splice;
 pub mod watch;

@@ -152,3 +152,60 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
 fn flags() -> SpliceFlags {
     SpliceFlags::MOVE | SpliceFlags::NONBLOCK
 }
+
+#[cfg(test)]
+impl Pipe {
+    /// A pipe that cannot be spliced through, being a pair of sockets, with `filled` bytes in it.
+    pub(super) fn unspliceable(filled: &[u8]) -> Self {
+        let (read, mut write) = std::os::unix::net::UnixStream::pair().expect("a socket pair");
+        io::Write::write_all(&mut write, filled).expect("room for a few bytes");
+        POOL.with_borrow_mut(|pool| pool.alive += 1);
+        let ends = Ends { read: read.into(), write: write.into() };
+        Self { ends: Some(ends), filled: filled.len() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::net::loopback;
+
+    fn counts() -> (usize, usize) {
+        POOL.with_borrow(|pool| (pool.idle.len(), pool.alive))
+    }
+
+    #[tokio::test]
+    async fn a_pipe_with_bytes_in_it_never_returns_to_the_pool() {
+        let (mut peer, source) = loopback::tcp().await;
+        peer.write_all(b"secret").await.unwrap();
+        let mut pipe = Pipe::take().unwrap();
+        assert_eq!(poll_fn(|cx| pipe.poll_fill(cx, &source)).await.unwrap(), 6);
+        drop(pipe);
+        assert_eq!(counts(), (0, 0));
+        drop(Pipe::take());
+        assert_eq!(counts(), (1, 1));
+    }
+
+    #[test]
+    fn there_are_never_more_pipes_than_allowed_and_few_are_kept() {
+        let all: Vec<_> = std::iter::from_fn(Pipe::take).collect();
+        assert_eq!(all.len(), MOST);
+        drop(all);
+        assert_eq!(counts(), (KEPT, KEPT));
+        assert!(Pipe::take().is_some());
+    }
+
+    #[test]
+    fn only_what_says_that_splicing_is_impossible_falls_back_to_copying() {
+        for error in [Errno::INVAL, Errno::NOSYS, Errno::PERM, Errno::OPNOTSUPP] {
+            assert!(is_unsupported(&error.into()), "{error}");
+        }
+        for error in [Errno::CONNRESET, Errno::PIPE, Errno::TIMEDOUT, Errno::NOTCONN] {
+            assert!(!is_unsupported(&error.into()), "{error}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What a relay does to the bytes, over real loopback sockets: all of them, in order, at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::proxy::relay::End;
+use crate::proxy::relaying::{self, Relaying, SOON, pattern};
+use crate::proxy::watch::RelayLimits;
+
+const MIB: usize = 1 << 20;
+
+/// Sends `bytes` in pieces of lengths drawn from `pieces`, then finishes.
+async fn say(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8], pieces: &[usize]) {
+    let mut random = fastrand::Rng::with_seed(bytes.len() as u64);
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let length = pieces[random.usize(..pieces.len())].min(rest.len());
+        stream.write_all(&rest[..length]).await.unwrap();
+        rest = &rest[length..];
+        if random.u8(..) < 8 {
+            tokio::task::yield_now().await;
+        }
+    }
+    stream.shutdown().await.unwrap();
+}
+
+async fn hear(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).await.unwrap();
+    heard
+}
+
+/// Both sides say `length` bytes at once, in such pieces, and hear all of the other's.
+async fn check<Client, Target>(relaying: Relaying<Client, Target>, length: usize, pieces: &[usize])
+where
+    Client: AsyncRead + AsyncWrite + Unpin,
+    Target: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut client_reads, mut client_writes) = tokio::io::split(relaying.client);
+    let (mut target_reads, mut target_writes) = tokio::io::split(relaying.target);
+    let (asked, answered) = (pattern(length), pattern(length + 1));
+    let all = async {
+        tokio::join!(
+            say(&mut client_writes, &asked, pieces),
+            say(&mut target_writes, &answered, pieces),
+            hear(&mut client_reads),
+            hear(&mut target_reads),
+        )
+    };
+    let ((), (), at_client, at_target) = timeout(SOON, all).await.expect("all bytes arrive");
+    assert!(at_client == answered && at_target == asked);
+    let relayed = relaying.relay.ended().await;
+    assert!(matches!(relayed.end, End::Finished { .. }));
+    assert_eq!((relayed.to_target, relayed.to_client), (length as u64, length as u64 + 1));
+}
+
+#[tokio::test]
+async fn bulk_both_ways_arrives_whole_by_splicing() {
+    let relaying = relaying::tcp(RelayLimits::default()).await;
+    check(relaying, 8 * MIB, &[256 * 1024]).await;
+}
+
+#[tokio::test]
+async fn bulk_both_ways_arrives_whole_by_copying() {
+    // Pieces of less than a buffer, with our end read dry between them, are copied.
+    let relaying = relaying::tcp(RelayLimits::default()).await;
+    check(relaying, 2 * MIB, &[1000, 8000, 16_000]).await;
+}
+
+#[tokio::test]
+async fn pieces_of_any_length_arrive_whole() {
+    for seed in 0..8 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let pieces: Vec<_> = (0..5).map(|_| 1 << random.u32(0..20)).collect();
+        let relaying = relaying::tcp(RelayLimits::default()).await;
+        check(relaying, MIB + random.usize(..MIB), &pieces).await;
+    }
+}
+
+#[tokio::test]
+async fn bulk_to_and_from_a_unix_target_arrives_whole() {
+    let relaying = relaying::tcp_to_unix(RelayLimits::default()).await;
+    check(relaying, 4 * MIB, &[3, 100_000]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_first_is_heard_at_once() {
+    let mut relaying = relaying::tcp(RelayLimits::default()).await;
+    relaying.target.write_all(b"220 ready").await.unwrap();
+    let mut heard = [0; 9];
+    timeout(SOON, relaying.client.read_exact(&mut heard)).await.unwrap().unwrap();
+    assert_eq!(&heard, b"220 ready");
+}
+
+#[tokio::test]
+async fn single_bytes_go_back_and_forth_without_delay() {
+    let mut relaying = relaying::tcp(RelayLimits::default()).await;
+    let talk = async {
+        for _ in 0..2000 {
+            relaying.client.write_all(b"?").await.unwrap();
+            relaying.target.read_exact(&mut [0]).await.unwrap();
+            relaying.target.write_all(b"!").await.unwrap();
+            relaying.client.read_exact(&mut [0]).await.unwrap();
+        }
+    };
+    // One delayed acknowledgement (40 ms) a round would take 80 s.
+    timeout(SOON, talk).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_stops_the_writer_and_loses_nothing() {
+    let relaying = relaying::tcp(RelayLimits::default()).await;
+    let (mut client, mut target) = (relaying.client, relaying.target);
+    let said = Arc::new(pattern(64 * MIB));
+    let meter = Arc::clone(&relaying.relay.meter);
+    let mut writing = tokio::spawn({
+        let said = Arc::clone(&said);
+        async move {
+            target.write_all(&said).await.unwrap();
+            target.shutdown().await.unwrap();
+            target
+        }
+    });
+    // The kernel's buffers fill up and everything stands still.
+    let stalled = timeout(Duration::from_millis(300), &mut writing).await;
+    stalled.expect_err("64 MiB do not fit between them");
+    assert!(meter.to_client.get() < 32 * MIB as u64);
+    assert!(timeout(SOON, hear(&mut client)).await.unwrap() == *said);
+    timeout(SOON, writing).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_urgent_mark_in_bulk_stops_nothing() {
+    let relaying = relaying::tcp(RelayLimits::default()).await;
+    let (mut client, mut target) = (relaying.client, relaying.target);
+    let said = pattern(4 * MIB);
+    let (before, behind) = said.split_at(2 * MIB);
+    let write = async {
+        target.write_all(before).await.unwrap();
+        socket2::SockRef::from(&target).send_out_of_band(b"!").unwrap();
+        target.write_all(behind).await.unwrap();
+        target.shutdown().await.unwrap();
+    };
+    let both = async { tokio::join!(write, hear(&mut client)) };
+    let ((), heard) = timeout(SOON, both).await.expect("the bytes behind it arrive");
+    // The urgent byte itself is not of the stream.
+    assert!(heard == said, "{} of {}", heard.len(), said.len());
+}
