@@ -146,15 +146,18 @@ impl<A: Actor<Context = Context<A>>> Drop for Cell<A> {
 impl<A: Actor<Context = Context<A>>> Cell<A> {
     /// Takes orders. Comes first, so that an actor that never rests can be ended.
     fn obey(&mut self, cx: &mut TaskContext<'_>) -> Option<Exit> {
-        while let Poll::Ready(order) = self.orders.poll_recv(cx) {
-            match order {
-                // No order can come any more: whoever owned this incarnation is gone.
-                Some(Order::End) | None => return Some(self.body.end(cx)),
-                #[cfg(feature = "chaos")]
-                Some(Order::Break(fault)) => self.fault = Some(fault),
+        match self.orders.poll_recv(cx) {
+            Poll::Pending => None,
+            // None: no order can come any more; whoever owned this incarnation is gone.
+            Poll::Ready(Some(Order::End) | None) => Some(self.body.end(cx)),
+            #[cfg(feature = "chaos")]
+            Poll::Ready(Some(Order::Break(fault))) => {
+                self.fault = Some(fault);
+                // There may be another order behind it.
+                cx.waker().wake_by_ref();
+                None
             }
         }
-        None
     }
 
     /// Lets the actor do what it can do now.
@@ -210,6 +213,7 @@ impl<A: Actor<Context = Context<A>>> Body<A> {
         }
     }
 
+    #[cfg(feature = "chaos")]
     fn stop(&mut self) {
         if let Self::Alive(future) = self {
             future.ctx().stop();

@@ -7,7 +7,7 @@ use actix::Message;
 use crate::supervise::handle::ComponentName;
 
 /// Numbers the incarnations of a component: 1 is the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch(pub u64);
 
 /// Why an incarnation ended.

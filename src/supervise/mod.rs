@@ -10,6 +10,10 @@ pub mod child;
 mod children;
 #[cfg(test)]
 mod children_tests;
+#[cfg(test)]
+mod children_walk;
+#[cfg(test)]
+mod children_world;
 mod effect;
 mod entry;
 pub mod exit;
