@@ -12,6 +12,7 @@ pub struct Fault {
     /// What went wrong.
     pub kind: FaultKind,
     /// The useful part of what was heard, already escaped, capped and masked; empty: nothing.
+    /// Of a `compare` both sides as filled; of an HTTP status what was expected.
     pub heard: String,
 }
 
@@ -102,7 +103,9 @@ impl fmt::Display for Fault {
         }
         self.kind.fmt(f)?;
         match (self.heard.is_empty(), &self.step, &self.kind) {
-            (false, _, FaultKind::Compare) => write!(f, " ({})", self.heard),
+            (false, _, FaultKind::Compare | FaultKind::HttpStatus(_)) => {
+                write!(f, " ({})", self.heard)
+            }
             (false, _, FaultKind::Rejected) => write!(f, " (in {})", self.heard),
             (false, _, _) => write!(f, " (heard {})", self.heard),
             (true, Some(_), FaultKind::TimedOut | FaultKind::Closed | FaultKind::Reset) => {

@@ -161,7 +161,8 @@ impl Exchange {
                 self.replied(kind);
             }
             Progress::NotResp { used } => {
-                let at = self.cursor + used as u64 + 1;
+                self.cursor += used as u64;
+                let at = self.cursor + 1;
                 let forced = self.mode == Framing::Resp;
                 if !forced {
                     self.mode = Framing::None;

@@ -3,9 +3,14 @@
 pub mod fault;
 pub mod fill;
 pub mod framing;
+pub mod http_probe;
+pub mod probe;
 pub mod resp;
+pub mod script;
 pub mod search;
 pub mod shown;
 pub mod snapshot;
+pub mod state;
 pub mod transcript;
 pub mod verdict;
+pub mod wait;

@@ -33,6 +33,8 @@ pub enum OwnTrouble {
     NotPermitted,
     /// The name could not be resolved; the resolver's words.
     Name(String),
+    /// The check's request cannot be put into HTTP; why.
+    Request(String),
 }
 
 /// What a run says about who may lead.
@@ -152,6 +154,7 @@ impl fmt::Display for OwnTrouble {
             Self::NoLocalPort => "this machine has no local port left",
             Self::NoRoute => "this machine has no route to that network",
             Self::NotPermitted => "this machine does not permit it",
+            Self::Request(words) => return write!(f, "its request is not valid HTTP: {words}"),
             Self::Name(words) => return write!(f, "the name could not be resolved: {words}"),
         })
     }
