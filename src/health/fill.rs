@@ -100,8 +100,9 @@ impl PartialOrd for Number {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         match (self, other) {
             (Self::Whole(left), Self::Whole(right)) => Some(left.cmp(right)),
-            (Self::Whole(_) | Self::Real(_), Self::Real(_))
-            | (Self::Real(_), Self::Whole(_)) => self.real().partial_cmp(&other.real()),
+            (Self::Whole(_) | Self::Real(_), Self::Real(_)) | (Self::Real(_), Self::Whole(_)) => {
+                self.real().partial_cmp(&other.real())
+            }
         }
     }
 }

@@ -335,7 +335,10 @@ mod tests {
         let deep: Vec<u8> = b"*1\r\n".repeat(100_000);
         assert!(matches!(ReplyParser::default().feed(&deep), Progress::NotResp { .. }));
         let mut parser = ReplyParser::default();
-        assert_eq!(parser.feed(b"*18446744073709551615\r\n$18446744073709551615\r\nabc"), Progress::More);
+        assert_eq!(
+            parser.feed(b"*18446744073709551615\r\n$18446744073709551615\r\nabc"),
+            Progress::More
+        );
         let long = [b":".as_slice(), &[b'1'; 100_000]].concat();
         assert!(matches!(ReplyParser::default().feed(&long), Progress::NotResp { .. }));
     }

@@ -273,7 +273,9 @@ impl<'a> Interpreter<'a> {
             Some(Outcome::Failed { step, kind, heard }) => {
                 let heard = useful(&self.unread[heard]).to_vec();
                 match self.unsent.take() {
-                    Some((unsent, why)) if self.end.is_some() && Some(&kind) == self.end.as_ref() => {
+                    Some((unsent, why))
+                        if self.end.is_some() && Some(&kind) == self.end.as_ref() =>
+                    {
                         self.fail(unsent, why, &heard);
                     }
                     Some(_) | None => {
@@ -352,5 +354,8 @@ fn useful(heard: &[u8]) -> &[u8] {
     let text = heard.trim_ascii_start();
     let Some(header) = text.strip_prefix(b"$") else { return text };
     let digits = header.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    header[digits..].strip_prefix(b"\r\n").filter(|body| digits > 0 && !body.is_empty()).unwrap_or(text)
+    header[digits..]
+        .strip_prefix(b"\r\n")
+        .filter(|body| digits > 0 && !body.is_empty())
+        .unwrap_or(text)
 }

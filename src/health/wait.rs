@@ -102,11 +102,7 @@ impl Wait {
     }
 
     /// What happened at the earliest byte.
-    fn earliest(
-        &mut self,
-        unread: Unread<'_>,
-        exchange: &mut Exchange,
-    ) -> Option<(usize, Cause)> {
+    fn earliest(&mut self, unread: Unread<'_>, exchange: &mut Exchange) -> Option<(usize, Cause)> {
         let mut events = Vec::with_capacity(4);
         for (step, search) in &mut self.rejects {
             match search.feed(&unread.bytes[search.fed()..]) {
