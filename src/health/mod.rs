@@ -1,3 +1,23 @@
 //! Floor 3: what is known of targets. Knows nothing of sessions.
 
+pub mod board;
+pub mod claims;
+pub mod fault;
+pub mod fill;
+pub mod found;
+pub mod framing;
+pub mod http_probe;
+pub mod leader;
+pub mod needle;
+pub mod pattern;
+pub mod probe;
+pub mod record;
+pub mod resp;
+pub mod script;
+pub mod search;
+pub mod shown;
 pub mod snapshot;
+pub mod state;
+pub mod transcript;
+pub mod verdict;
+pub mod wait;

@@ -1,0 +1,354 @@
+//! The board of one service: what is known of its targets and who leads. Pure: `now` comes in,
+//! effects go out, in the order in which they must be performed.
+//!
+//! A value to clone and replace whole, so that a crash never leaves it half-changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::check::{Check, Thresholds};
+use crate::config::model::{Balance, Service};
+use crate::config::names::{ServiceName, TargetKey};
+use crate::health::claims::{Claims, alarm_text};
+use crate::health::leader::{Change, LeaderRule, Ruling};
+use crate::health::record::{CheckRecord, TargetRecord};
+use crate::health::snapshot::{Health, Leadership, ServiceHealth};
+use crate::health::transcript::Transcript;
+use crate::health::verdict::Verdict;
+
+/// After the lead is lost, all targets are asked at the fast pace for this long.
+const SEARCHING: Duration = Duration::from_secs(30);
+
+/// What is known of one service.
+#[derive(Debug, Clone)]
+pub struct ServiceBoard {
+    service: ServiceName,
+    thresholds: Thresholds,
+    targets: BTreeMap<TargetKey, TargetRecord>,
+    /// Checks that belong to no target: they run and are shown, and decide nothing.
+    strays: Vec<CheckRecord>,
+    /// Only where at most one may lead.
+    leader: Option<LeaderRule>,
+    claims: Claims,
+    lead_lost: Option<Instant>,
+    published: Arc<ServiceHealth>,
+}
+
+/// A run of a check is over.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// Which check it was. One that the board does not know (any more) is ignored.
+    pub check: Arc<Check>,
+    /// What happened, and the verdict.
+    pub transcript: Arc<Transcript>,
+}
+
+/// What must be done, in the order given.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Publish this: new connections obey it from now on.
+    Publish(Arc<ServiceHealth>),
+    /// This target got traffic and gets none from now on: close its sessions as the service says.
+    /// Where one leads, they are aborted, before anything that follows is done.
+    Lost(TargetKey),
+    /// A target has been heard for the first time.
+    FirstVerdict(Transition),
+    /// A target's health changed.
+    Changed(Transition),
+    /// Another target leads, or none does.
+    LeaderChanged(Change),
+    /// A person should know.
+    Alarm(String),
+}
+
+/// A change of a target's health.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transition {
+    /// Whose.
+    pub target: TargetKey,
+    /// What people call it.
+    pub name: Arc<str>,
+    /// From this.
+    pub from: Health,
+    /// To this.
+    pub to: Health,
+    /// The run that made the change; its verdict is the reason.
+    pub transcript: Arc<Transcript>,
+}
+
+impl ServiceBoard {
+    /// The board of a service that starts: nothing is known.
+    pub fn new(service: &Service, now: Instant) -> Self {
+        let mut board = Self {
+            service: service.name.clone(),
+            thresholds: Thresholds::default(),
+            targets: BTreeMap::new(),
+            strays: Vec::new(),
+            leader: None,
+            claims: Claims::default(),
+            lead_lost: None,
+            published: Arc::default(),
+        };
+        // There is nothing yet that anybody could lose: the first health is simply there.
+        board.adopt(service, now);
+        board.published = Arc::new(board.current());
+        board
+    }
+
+    /// Whose board it is.
+    pub fn service(&self) -> &ServiceName {
+        &self.service
+    }
+
+    /// The service has been redefined. What is known of targets that stay is kept.
+    pub fn reconfigure(&mut self, service: &Service, now: Instant) -> Vec<Effect> {
+        let ruling = self.adopt(service, now);
+        let mut effects = Vec::new();
+        self.obey(ruling, now, &mut effects);
+        effects
+    }
+
+    /// A run is over.
+    pub fn record(&mut self, finished: &Finished, now: Instant) -> Vec<Effect> {
+        let Finished { check, transcript } = finished;
+        let Some(target) = &check.target else {
+            let stray = self.strays.iter_mut().find(|record| record.check == *check);
+            if let Some(record) = stray {
+                record.saw(transcript, &self.thresholds);
+            }
+            return Vec::new();
+        };
+        let Some(record) = self.targets.get_mut(target) else { return Vec::new() };
+        let from = record.health();
+        let Some(run) = record.checks.iter_mut().find(|run| run.check == *check) else {
+            return Vec::new();
+        };
+        run.saw(transcript, &self.thresholds);
+        if matches!(transcript.verdict, Verdict::CouldNotRun(_)) {
+            return Vec::new();
+        }
+        let mut effects = Vec::new();
+        effects.extend(changed(record, from, &finished.check, transcript));
+        let (word, up) = (record.word(&transcript.verdict), record.health() == Health::Up);
+        let heard = record.health() != Health::Unknown;
+        if heard {
+            record.awaited_until = None;
+        }
+        let ruling = match &mut self.leader {
+            Some(leader) if heard => leader.heard(target, word, up, now),
+            Some(_) | None => Ruling::default(),
+        };
+        self.obey(ruling, now, &mut effects);
+        effects
+    }
+
+    /// Time has passed: call it at `next_deadline`.
+    pub fn tick(&mut self, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut overdue = Vec::new();
+        for record in self.targets.values_mut() {
+            if record.awaited_until.is_some_and(|until| until <= now) {
+                record.awaited_until = None;
+                overdue.push(record.target.clone());
+            }
+        }
+        for target in overdue {
+            let leader = self.leader.as_mut();
+            let ruling = leader.map(|leader| leader.first_probe_overdue(&target));
+            self.obey(ruling.unwrap_or_default(), now, &mut effects);
+        }
+        self.obey(Ruling::default(), now, &mut effects);
+        effects
+    }
+
+    /// When `tick` is due next, if nothing is recorded before.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let awaited = self.targets.values().filter_map(|record| record.awaited_until);
+        awaited.chain(self.claims.next_deadline()).min()
+    }
+
+    /// What is published of the service.
+    pub fn health(&self) -> &Arc<ServiceHealth> {
+        &self.published
+    }
+
+    /// How long until a check's next run, before jitter.
+    pub fn pace(&self, check: &Check, now: Instant) -> Duration {
+        let searching = self.lead_lost.is_some_and(|lost| now.duration_since(lost) < SEARCHING);
+        if searching && check.target.is_some() {
+            return self.thresholds.fast_interval;
+        }
+        let records = check.target.as_ref().and_then(|target| self.targets.get(target));
+        let records = records.map_or(&self.strays, |record| &record.checks);
+        let record = records.iter().find(|record| *record.check == *check);
+        record.map_or(self.thresholds.interval, |record| record.standing.pace(&self.thresholds))
+    }
+
+    /// A session could not connect to `target`, or a burst of its sessions was reset: should it be
+    /// checked now? At most once per `fast_interval`.
+    pub fn note_session_failure(&mut self, target: &TargetKey, now: Instant) -> bool {
+        let Some(record) = self.targets.get_mut(target) else { return false };
+        let fast = self.thresholds.fast_interval;
+        if record.hurried.is_some_and(|hurried| now.duration_since(hurried) < fast) {
+            return false;
+        }
+        record.hurried = Some(now);
+        true
+    }
+
+    /// Everything that is kept, target by target, for people.
+    pub fn targets(&self) -> impl Iterator<Item = &TargetRecord> {
+        self.targets.values()
+    }
+
+    /// The checks that belong to no target.
+    pub fn strays(&self) -> &[CheckRecord] {
+        &self.strays
+    }
+
+    /// The leader rule, where at most one may lead.
+    pub fn leader(&self) -> Option<&LeaderRule> {
+        self.leader.as_ref()
+    }
+
+    /// Takes over a definition; what is known of targets and checks that stay is kept.
+    fn adopt(&mut self, service: &Service, now: Instant) -> Ruling {
+        let spec = service.health.as_deref();
+        let led = service.pool.balance == Balance::Leader;
+        self.thresholds = spec.map(|spec| spec.thresholds.clone()).unwrap_or_default();
+        let rise = self.thresholds.rise;
+        if led {
+            // Who leads is the leader rule's to say, and one pass is enough for it.
+            self.thresholds.rise = 1;
+        }
+        let checks = spec.map_or(&[][..], |spec| &spec.checks);
+        let (before, strays) =
+            (std::mem::take(&mut self.targets), std::mem::take(&mut self.strays));
+        for target in &service.pool.targets {
+            let own: Vec<Arc<Check>> = checks
+                .iter()
+                .filter(|check| check.target.as_ref() == Some(&target.key))
+                .cloned()
+                .collect();
+            if own.is_empty() {
+                continue;
+            }
+            let (key, name) = (target.key.clone(), target.name.clone());
+            let record = match before.get(&key) {
+                Some(record) => record.reconfigured(name, &own),
+                None => {
+                    let own = own.into_iter().map(CheckRecord::new).collect();
+                    TargetRecord::new(key.clone(), name, own, now)
+                }
+            };
+            self.targets.insert(key, record);
+        }
+        let stray = |check: &&Arc<Check>| {
+            check.target.as_ref().is_none_or(|target| !self.targets.contains_key(target))
+        };
+        let kept = |check: &Arc<Check>| {
+            let record = strays.iter().find(|record| record.check == *check);
+            record.cloned().unwrap_or_else(|| CheckRecord::new(check.clone()))
+        };
+        self.strays = checks.iter().filter(stray).map(kept).collect();
+        self.claims.inferred = service.pool.balance_inferred;
+        self.adopt_leader(led, rise, now)
+    }
+
+    fn adopt_leader(&mut self, led: bool, rise: u32, now: Instant) -> Ruling {
+        let keys: BTreeSet<TargetKey> = self.targets.keys().cloned().collect();
+        match &mut self.leader {
+            Some(leader) if led => leader.reconfigure(&keys, rise),
+            None if led => {
+                // Nobody has been heard under this rule yet, whatever is known of their health.
+                for record in self.targets.values_mut() {
+                    let fresh = TargetRecord::new(
+                        record.target.clone(),
+                        record.name.clone(),
+                        record.checks.clone(),
+                        now,
+                    );
+                    record.awaited_until = fresh.awaited_until;
+                }
+                self.leader = Some(LeaderRule::starting(keys, rise));
+                Ruling::default()
+            }
+            Some(_) | None => {
+                self.leader = None;
+                self.lead_lost = None;
+                Ruling::default()
+            }
+        }
+    }
+
+    /// Does what the leader rule says, and publishes what has changed.
+    fn obey(&mut self, ruling: Ruling, now: Instant, effects: &mut Vec<Effect>) {
+        if let Some(change) = &ruling.change {
+            self.lead_lost = change.to.is_none().then_some(now);
+            if change.from.is_some() && change.to.is_some() {
+                // First nobody leads, and the old leader's sessions end; only then the new one.
+                let between = ServiceHealth { leadership: Leadership::Nobody, ..self.current() };
+                self.publish(between, effects);
+            }
+        }
+        self.publish(self.current(), effects);
+        if let Some(change) = ruling.change {
+            effects.push(Effect::LeaderChanged(change));
+        }
+        let alarm = ruling
+            .alarm
+            .map(|alarm| alarm_text(&alarm, self.leader.as_ref(), self.claims.inferred));
+        let steady = self.leader.as_ref().and_then(|leader| self.claims.look(leader, now));
+        effects.extend(alarm.into_iter().chain(steady).map(Effect::Alarm));
+    }
+
+    /// Publishes `next` if it is news, and says who gets no traffic any more.
+    fn publish(&mut self, next: ServiceHealth, effects: &mut Vec<Effect>) {
+        if next == *self.published {
+            return;
+        }
+        let before = std::mem::replace(&mut self.published, Arc::new(next));
+        effects.push(Effect::Publish(self.published.clone()));
+        let lost = before
+            .targets
+            .keys()
+            .filter(|target| before.is_eligible(target) && !self.published.is_eligible(target));
+        effects.extend(lost.cloned().map(Effect::Lost));
+    }
+
+    /// What there is to publish now.
+    fn current(&self) -> ServiceHealth {
+        let leadership = match &self.leader {
+            None => Leadership::NotLed,
+            Some(rule) => rule.leader().cloned().map_or(Leadership::Nobody, Leadership::Leader),
+        };
+        let healths = self.targets.iter().map(|(key, record)| (key.clone(), record.health()));
+        let awaiting_first = self.targets.values().any(|record| record.awaited_until.is_some());
+        ServiceHealth { targets: healths.collect(), leadership, awaiting_first }
+    }
+}
+
+/// The change of a target's health that a run made, if it made one.
+fn changed(
+    record: &mut TargetRecord,
+    from: Health,
+    check: &Arc<Check>,
+    transcript: &Arc<Transcript>,
+) -> Option<Effect> {
+    let to = record.health();
+    if from == to {
+        return None;
+    }
+    if let Some(run) = record.checks.iter_mut().find(|run| run.check == *check) {
+        run.at_transition = Some(transcript.clone());
+    }
+    let (target, name) = (record.target.clone(), record.name.clone());
+    let transition = Transition { target, name, from, to, transcript: transcript.clone() };
+    Some(match from {
+        Health::Unknown => Effect::FirstVerdict(transition),
+        Health::Up | Health::Down => Effect::Changed(transition),
+    })
+}

@@ -1,0 +1,71 @@
+//! Several targets that claim one lead: what a person is told of it, and when.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::names::TargetKey;
+use crate::health::leader::{Alarm, LeaderRule};
+
+/// Targets that claim the lead together for this long mean to: after a failover the old leader is
+/// demoted earlier.
+const STEADY: Duration = Duration::from_secs(30);
+
+/// Watches for several steady claimants under a leader that nobody asked for by name.
+#[derive(Debug, Clone, Default)]
+pub struct Claims {
+    /// `balance = "leader"` was inferred, not written.
+    pub inferred: bool,
+    since: Option<Instant>,
+    told: bool,
+}
+
+impl Claims {
+    /// Looks again; what is to be told, once.
+    pub fn look(&mut self, rule: &LeaderRule, now: Instant) -> Option<String> {
+        let claimants: Vec<&TargetKey> = rule.claimants().collect();
+        if claimants.len() < 2 {
+            (self.since, self.told) = (None, false);
+            return None;
+        }
+        let since = *self.since.get_or_insert(now);
+        if !self.inferred || self.told || now.duration_since(since) < STEADY {
+            return None;
+        }
+        self.told = true;
+        Some(format!(
+            "{} have claimed the lead together for {STEADY:?}; {HINT}",
+            list(claimants.into_iter())
+        ))
+    }
+
+    /// When to look again.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.since.filter(|_| self.inferred && !self.told).map(|since| since + STEADY)
+    }
+}
+
+const HINT: &str = "that at most one may lead was inferred from `role:master` in every check; \
+     if traffic is meant for all of them, write `balance = \"round_robin\"`";
+
+/// An alarm of the leader rule in words.
+pub fn alarm_text(alarm: &Alarm, rule: Option<&LeaderRule>, inferred: bool) -> String {
+    match alarm {
+        Alarm::Contended(targets) => {
+            let hint = if inferred { format!("; {HINT}") } else { String::new() };
+            format!(
+                "nobody leads: {} all claim the lead and nothing tells them apart; waiting until \
+                 all but one say that they do not lead, or one is promoted{hint}",
+                list(targets.iter())
+            )
+        }
+        Alarm::Waiting(target) => match rule.and_then(LeaderRule::leader) {
+            Some(leader) => format!("{target} claims the lead too; {leader} leads and stays"),
+            None => format!("{target} claims the lead too"),
+        },
+    }
+}
+
+fn list<'a>(targets: impl Iterator<Item = &'a TargetKey>) -> String {
+    targets.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,320 @@
+//! The leader: of the targets that claim the role, the one that gets all traffic, or none. Pure.
+//!
+//! The rule is the last conclusive word of a target. Who passes after it said *not leader* was
+//! promoted and takes over at once; who passes otherwise waits while the incumbent stands. A
+//! refused or reset connection wipes the memory, silence keeps it (`Word`).
+//!
+//! Where SERVICE is silent:
+//!
+//! - The incumbent stands as long as it is up: within its fall allowance a failure changes nothing.
+//! - A claimant is up and passed its last run. Who waited is elected only as a claimant.
+//! - Several claimants and nothing to tell them apart are *contenders*: none leads until all but
+//!   one have said *not leader* or left the pool, or somebody is promoted. A contender that falls
+//!   silent or dies has not withdrawn its claim: fail closed.
+//! - At the end of the start, of several claimants one that was promoted meanwhile leads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::names::TargetKey;
+use crate::health::verdict::Word;
+
+/// Two losses by contradiction within this time make a target's next claim wait for `rise` passes.
+const FLAPPING: Duration = Duration::from_secs(10);
+
+/// What is remembered of all targets, and who leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaderRule {
+    members: BTreeMap<TargetKey, Member>,
+    incumbent: Option<TargetKey>,
+    phase: Phase,
+    rise: u32,
+    promotions: u64,
+}
+
+/// What is remembered of one target.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Member {
+    said: Option<Said>,
+    /// It was promoted and has not led since; a higher number is later.
+    promoted: Option<u64>,
+    /// It has been heard, or has used up its time.
+    first_done: bool,
+    up: bool,
+    /// Passes in a row.
+    passes: u32,
+    /// A person took it out of service.
+    withdrawn: bool,
+    /// When it last lost the lead by its own word.
+    lost: Option<Instant>,
+    /// It lost the lead so twice in a short time.
+    flapping: bool,
+}
+
+/// The last conclusive word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// It passed.
+    Leader,
+    /// It contradicted.
+    NotLeader,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    /// Not everybody has been heard.
+    Starting,
+    /// Whoever alone claims the lead has it.
+    Settled,
+    /// These claim it, and nothing tells them apart.
+    Contended(BTreeSet<TargetKey>),
+}
+
+/// What an event led to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ruling {
+    /// Another leads now, or nobody any more.
+    pub change: Option<Change>,
+    /// A person should know.
+    pub alarm: Option<Alarm>,
+}
+
+/// A change of the lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Who led.
+    pub from: Option<TargetKey>,
+    /// Who leads.
+    pub to: Option<TargetKey>,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why the lead changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It last said that it was no leader, and passes now.
+    Promoted,
+    /// It alone claims the lead.
+    OnlyClaimant,
+    /// The incumbent is down, and nobody takes its place.
+    IncumbentDown,
+    /// The incumbent left the pool or was taken out of service, and nobody takes its place.
+    IncumbentGone,
+}
+
+/// What a person should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Alarm {
+    /// Several claim the lead and nothing tells them apart: nobody leads.
+    Contended(Vec<TargetKey>),
+    /// This one claims the lead beside the incumbent.
+    Waiting(TargetKey),
+}
+
+impl LeaderRule {
+    /// At a start: nobody leads until every target has been heard.
+    pub fn starting(targets: impl IntoIterator<Item = TargetKey>, rise: u32) -> Self {
+        let members = targets.into_iter().map(|target| (target, Member::default())).collect();
+        Self { members, incumbent: None, phase: Phase::Starting, rise, promotions: 0 }
+    }
+
+    /// Who leads.
+    pub fn leader(&self) -> Option<&TargetKey> {
+        self.incumbent.as_ref()
+    }
+
+    /// The last conclusive word of a target.
+    pub fn said(&self, target: &TargetKey) -> Option<Said> {
+        self.members.get(target).and_then(|member| member.said)
+    }
+
+    /// Everyone who claims the lead now, the incumbent included.
+    pub fn claimants(&self) -> impl Iterator<Item = &TargetKey> {
+        self.members.iter().filter(|(_, member)| member.claims()).map(|(target, _)| target)
+    }
+
+    /// A run of `target` ended with this word; with it the target is `up` or not.
+    pub fn heard(&mut self, target: &TargetKey, word: Word, up: bool, now: Instant) -> Ruling {
+        let Some(member) = self.members.get_mut(target) else { return Ruling::default() };
+        let claimed = member.claims();
+        member.hear(word, up, &mut self.promotions);
+        let claims_anew = !claimed && member.claims();
+        let before = self.incumbent.clone();
+        if self.incumbent.as_ref() == Some(target) && !up {
+            self.incumbent = None;
+            if word == Word::NotLeader {
+                member.lost_by_word(now);
+            }
+        }
+        if let Phase::Contended(contenders) = &mut self.phase {
+            if word == Word::NotLeader {
+                contenders.remove(target);
+            } else if claims_anew {
+                contenders.insert(target.clone());
+            }
+        }
+        let mut ruling = self.rule(before, Why::IncumbentDown);
+        if claims_anew && ruling == Ruling::default() && self.incumbent.is_some() {
+            ruling.alarm = Some(Alarm::Waiting(target.clone()));
+        }
+        ruling
+    }
+
+    /// The first probe of `target` has used up its time.
+    pub fn first_probe_overdue(&mut self, target: &TargetKey) -> Ruling {
+        if let Some(member) = self.members.get_mut(target) {
+            member.first_done = true;
+        }
+        self.rule(self.incumbent.clone(), Why::IncumbentDown)
+    }
+
+    /// A person takes a target out of service, or (`false`) gives it back: as down, meanwhile.
+    pub fn withdraw(&mut self, target: &TargetKey, withdrawn: bool) -> Ruling {
+        let before = self.incumbent.clone();
+        if let Some(member) = self.members.get_mut(target) {
+            member.withdrawn = withdrawn;
+            member.promoted = None;
+        }
+        if withdrawn {
+            self.leaves(target);
+        }
+        self.rule(before, Why::IncumbentGone)
+    }
+
+    /// The pool has these targets now. What is remembered of those that stay is kept.
+    pub fn reconfigure(&mut self, targets: &BTreeSet<TargetKey>, rise: u32) -> Ruling {
+        let before = self.incumbent.clone();
+        self.rise = rise;
+        let gone: Vec<TargetKey> =
+            self.members.keys().filter(|target| !targets.contains(*target)).cloned().collect();
+        for target in &gone {
+            self.members.remove(target);
+            self.leaves(target);
+        }
+        for target in targets {
+            // The start is over for everyone: a new target is not waited for.
+            let first_done = self.phase != Phase::Starting;
+            let new = || Member { first_done, ..Member::default() };
+            self.members.entry(target.clone()).or_insert_with(new);
+        }
+        self.rule(before, Why::IncumbentGone)
+    }
+
+    fn leaves(&mut self, target: &TargetKey) {
+        if self.incumbent.as_ref() == Some(target) {
+            self.incumbent = None;
+        }
+        if let Phase::Contended(contenders) = &mut self.phase {
+            contenders.remove(target);
+        }
+    }
+
+    /// Decides who leads; `before` did, and if nobody does now, then because of `if_nobody`.
+    fn rule(&mut self, before: Option<TargetKey>, if_nobody: Why) -> Ruling {
+        let mut alarm = None;
+        let mut why = if_nobody;
+        if self.phase == Phase::Starting && self.members.values().all(|member| member.first_done) {
+            self.phase = Phase::Settled;
+        }
+        if matches!(&self.phase, Phase::Contended(contenders) if contenders.len() < 2) {
+            self.phase = Phase::Settled;
+        }
+        if self.phase != Phase::Starting {
+            if let Some(promoted) = self.latest_promoted() {
+                self.take_over(promoted);
+                why = Why::Promoted;
+            } else if self.incumbent.is_none() && self.phase == Phase::Settled {
+                alarm = self.elect();
+                why = if self.incumbent.is_some() { Why::OnlyClaimant } else { if_nobody };
+            }
+        }
+        let changed = before != self.incumbent;
+        let change = changed.then(|| Change { from: before, to: self.incumbent.clone(), why });
+        Ruling { change, alarm }
+    }
+
+    fn latest_promoted(&self) -> Option<TargetKey> {
+        let ready = self.members.iter().filter(|(_, member)| member.may_lead(self.rise));
+        let promoted = ready.filter_map(|(target, member)| Some((member.promoted?, target)));
+        promoted.max().map(|(_, target)| target.clone())
+    }
+
+    /// Nobody leads: the one claimant does, and several are contenders.
+    fn elect(&mut self) -> Option<Alarm> {
+        let ready = self.members.iter().filter(|(_, member)| member.may_lead(self.rise));
+        let claimants: BTreeSet<TargetKey> = ready.map(|(target, _)| target.clone()).collect();
+        if claimants.len() > 1 {
+            let alarm = Alarm::Contended(claimants.iter().cloned().collect());
+            self.phase = Phase::Contended(claimants);
+            return Some(alarm);
+        }
+        if let Some(only) = claimants.into_iter().next() {
+            self.take_over(only);
+        }
+        None
+    }
+
+    fn take_over(&mut self, target: TargetKey) {
+        // An older promotion has been overtaken: it is no news any more.
+        for member in self.members.values_mut() {
+            member.promoted = None;
+        }
+        if let Some(member) = self.members.get_mut(&target) {
+            member.flapping = false;
+        }
+        self.phase = Phase::Settled;
+        self.incumbent = Some(target);
+    }
+}
+
+impl Member {
+    fn hear(&mut self, word: Word, up: bool, promotions: &mut u64) {
+        match word {
+            Word::Leader => {
+                self.passes = self.passes.saturating_add(1);
+                if self.said == Some(Said::NotLeader) {
+                    *promotions += 1;
+                    self.promoted = Some(*promotions);
+                }
+                self.said = Some(Said::Leader);
+            }
+            Word::NotLeader => (self.said, self.promoted) = (Some(Said::NotLeader), None),
+            Word::Wipe => (self.said, self.promoted) = (None, None),
+            Word::Silence => {}
+        }
+        if word != Word::Leader {
+            self.passes = 0;
+        }
+        self.up = up;
+        self.first_done = true;
+    }
+
+    fn claims(&self) -> bool {
+        self.up && self.passes > 0 && !self.withdrawn
+    }
+
+    fn may_lead(&self, rise: u32) -> bool {
+        self.claims() && (!self.flapping || self.passes >= rise)
+    }
+
+    fn lost_by_word(&mut self, now: Instant) {
+        let again = self.lost.is_some_and(|lost| now.duration_since(lost) <= FLAPPING);
+        self.flapping |= again;
+        self.lost = Some(now);
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Promoted => "it was promoted: it last said that it does not lead, and passes now",
+            Self::OnlyClaimant => "it alone claims the lead",
+            Self::IncumbentDown => "the leader is down and nobody takes its place",
+            Self::IncumbentGone => "the leader was taken out and nobody takes its place",
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! One run of a script over an established connection: bytes move, deadlines hold.
+//!
+//! All decisions are the interpreter's; nothing here judges. The peer may be silent, flood, drip
+//! or die: the run ends by its deadline and keeps a bounded amount.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::config::check::Script;
+use crate::config::names::TargetAddress;
+use crate::health::fault::FaultKind;
+use crate::health::script::{Do, Expired, Interpreter};
+use crate::health::shown::Masker;
+use crate::health::transcript::{Event, Recorder, Transcript};
+use crate::health::verdict::{OwnTrouble, Stage, Verdict, classify};
+
+/// One read takes at most this much.
+const CHUNK: usize = 8 * 1024;
+
+/// What follows the verdict may take this long.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// What to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'a> {
+    /// The script.
+    pub script: &'a Script,
+    /// Fills `${target.host}` and `${target.port}`.
+    pub target: &'a TargetAddress,
+    /// When the check began, before connecting: times in the transcript count from here.
+    pub started: Instant,
+    /// When it must be over.
+    pub deadline: Instant,
+}
+
+/// Runs a script over `stream`, which is connected, and says what happened.
+pub async fn run_script<S>(stream: S, run: Run<'_>) -> Transcript
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut recorder = Recorder::new(Masker::of(run.script));
+    recorder.note(run.started.elapsed(), None, Event::Connected);
+    let interpreter = Interpreter::new(run.script, run.target);
+    let buffer = vec![0; CHUNK].into_boxed_slice();
+    let began = (usize::MAX, run.started);
+    let mut probe = Probe { stream, run, interpreter, recorder, buffer, began };
+    let (verdict, farewell) = probe.talk().await;
+    let took = run.started.elapsed();
+    probe.bid_farewell(farewell).await;
+    probe.recorder.finish(took, verdict)
+}
+
+/// A run that is under way.
+struct Probe<'a, S> {
+    stream: S,
+    run: Run<'a>,
+    interpreter: Interpreter<'a>,
+    recorder: Recorder,
+    buffer: Box<[u8]>,
+    /// The step that waits, and since when.
+    began: (usize, Instant),
+}
+
+type Farewell = Vec<(usize, Vec<u8>)>;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
+    async fn talk(&mut self) -> (Verdict, Farewell) {
+        loop {
+            let next = self.interpreter.next();
+            for step in self.interpreter.take_met() {
+                let command = self.interpreter.describe(step);
+                self.recorder.note(self.elapsed(), Some(step), Event::Met(command));
+            }
+            match next {
+                Do::Send { step, bytes, within } => {
+                    self.began = (step, Instant::now());
+                    self.send(step, &bytes, within).await;
+                }
+                Do::Read { step, within } => self.read(step, within).await,
+                Do::Wait { step, pause } => self.wait(step, pause).await,
+                Do::Done { verdict, farewell } => return (verdict, farewell),
+            }
+        }
+    }
+
+    async fn send(&mut self, step: usize, bytes: &[u8], within: Option<Duration>) {
+        let (due, expired) = self.due(within);
+        match timeout_at(due, write(&mut self.stream, bytes)).await {
+            Ok(Ok(())) => self.recorder.sent(self.elapsed(), step, bytes),
+            Ok(Err(error)) => {
+                let why = self.failed(step, &error);
+                self.interpreter.send_failed(why);
+            }
+            Err(_elapsed) => self.interpreter.expired(expired),
+        }
+    }
+
+    async fn read(&mut self, step: usize, within: Option<Duration>) {
+        if self.began.0 != step {
+            self.began = (step, Instant::now());
+        }
+        let (due, expired) = self.due(within);
+        let mut read = timeout_at(due, self.stream.read(&mut self.buffer)).await;
+        if read.is_err() {
+            // Perhaps it is we who are late: let the system report what has long arrived, and
+            // look once more before judging.
+            tokio::task::yield_now().await;
+            read = timeout_at(due, self.stream.read(&mut self.buffer)).await;
+        }
+        match read {
+            Ok(Ok(0)) => {
+                self.recorder.note(self.elapsed(), Some(step), Event::Closed);
+                self.interpreter.closed();
+            }
+            Ok(Ok(length)) => {
+                let bytes = &self.buffer[..length];
+                self.recorder.heard(self.run.started.elapsed(), step, bytes);
+                self.interpreter.received(bytes);
+            }
+            Ok(Err(error)) => {
+                let why = self.failed(step, &error);
+                self.interpreter.read_failed(why);
+            }
+            Err(_elapsed) => self.interpreter.expired(expired),
+        }
+    }
+
+    async fn wait(&mut self, step: usize, pause: Duration) {
+        let until = Instant::now() + pause;
+        sleep_until(until.min(self.run.deadline)).await;
+        if until > self.run.deadline {
+            self.interpreter.expired(Expired::Check);
+        } else {
+            self.recorder.note(self.elapsed(), Some(step), Event::Waited(pause));
+        }
+    }
+
+    /// Sends what follows the last question. It cannot change the verdict, so it may fail.
+    async fn bid_farewell(&mut self, farewell: Farewell) {
+        let due = Instant::now() + FAREWELL;
+        for (step, bytes) in farewell {
+            match timeout_at(due, write(&mut self.stream, &bytes)).await {
+                Ok(Ok(())) => self.recorder.sent(self.elapsed(), step, &bytes),
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    }
+
+    /// The step's own deadline, if it is the earlier one, or the check's.
+    fn due(&self, within: Option<Duration>) -> (Instant, Expired) {
+        match within.and_then(|within| self.began.1.checked_add(within)) {
+            Some(own) if own < self.run.deadline => (own, Expired::Step),
+            Some(_) | None => (self.run.deadline, Expired::Check),
+        }
+    }
+
+    fn failed(&mut self, step: usize, error: &io::Error) -> Result<FaultKind, OwnTrouble> {
+        self.recorder.note(self.elapsed(), Some(step), Event::Error(error.to_string()));
+        classify(Stage::Talk, error)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.run.started.elapsed()
+    }
+}
+
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}

@@ -1,0 +1,109 @@
+//! What the board keeps of one target: its checks, where each stands, and what they said last.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::check::{Check, Thresholds};
+use crate::config::names::TargetKey;
+use crate::health::snapshot::Health;
+use crate::health::state::Standing;
+use crate::health::transcript::Transcript;
+use crate::health::verdict::{Verdict, Word};
+
+/// On top of a check's timeout, this long may its first verdict take to arrive.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// What is kept of one target that has checks.
+#[derive(Debug, Clone)]
+pub struct TargetRecord {
+    /// Whose record it is.
+    pub target: TargetKey,
+    /// What people call it.
+    pub name: Arc<str>,
+    /// Its checks, in the order written. It is up only if every one of them is.
+    pub checks: Vec<CheckRecord>,
+    /// New connections wait for its first verdict until then; `None`: it is in, or overdue.
+    pub awaited_until: Option<Instant>,
+    /// When a session's failure last made it be checked at once.
+    pub hurried: Option<Instant>,
+}
+
+/// What is kept of one check.
+#[derive(Debug, Clone)]
+pub struct CheckRecord {
+    /// The check.
+    pub check: Arc<Check>,
+    /// What its verdicts so far make of it.
+    pub standing: Standing,
+    /// Its last run that said anything about the target passed.
+    pub passing: bool,
+    /// Its last run.
+    pub last: Option<Arc<Transcript>>,
+    /// The run that last changed its target's health.
+    pub at_transition: Option<Arc<Transcript>>,
+}
+
+impl TargetRecord {
+    /// A target that has not been asked yet.
+    pub fn new(target: TargetKey, name: Arc<str>, checks: Vec<CheckRecord>, now: Instant) -> Self {
+        let longest = checks.iter().map(|record| record.check.timeout).max().unwrap_or_default();
+        let awaited_until = Some(now + longest + GRACE);
+        Self { target, name, checks, awaited_until, hurried: None }
+    }
+
+    /// Up if all of its checks are, down if one is, else unknown.
+    pub fn health(&self) -> Health {
+        let mut healths = self.checks.iter().map(|record| record.standing.health());
+        if healths.clone().any(|health| health == Health::Down) {
+            Health::Down
+        } else if healths.all(|health| health == Health::Up) {
+            Health::Up
+        } else {
+            Health::Unknown
+        }
+    }
+
+    /// The same target under a changed definition: a check that stays keeps all it has, and a new
+    /// one stands as the target stood, until it has spoken.
+    pub fn reconfigured(&self, name: Arc<str>, checks: &[Arc<Check>]) -> Self {
+        let health = self.health();
+        let kept = |check: &Arc<Check>| {
+            let record = self.checks.iter().find(|record| record.check == *check);
+            record.cloned().unwrap_or_else(|| CheckRecord {
+                standing: Standing::inherited(health),
+                passing: health == Health::Up,
+                ..CheckRecord::new(check.clone())
+            })
+        };
+        Self { name, checks: checks.iter().map(kept).collect(), ..self.clone() }
+    }
+
+    /// The word of a run of one of its checks. It leads only if all of its checks pass.
+    pub fn word(&self, verdict: &Verdict) -> Word {
+        match verdict.word() {
+            Word::Leader if !self.checks.iter().all(|record| record.passing) => Word::Silence,
+            word @ (Word::Leader | Word::NotLeader | Word::Wipe | Word::Silence) => word,
+        }
+    }
+}
+
+impl CheckRecord {
+    /// A check that has not run yet.
+    pub fn new(check: Arc<Check>) -> Self {
+        let standing = Standing::default();
+        Self { check, standing, passing: false, last: None, at_transition: None }
+    }
+
+    /// A run is over.
+    pub fn saw(&mut self, transcript: &Arc<Transcript>, thresholds: &Thresholds) {
+        self.standing.saw(&transcript.verdict, thresholds);
+        match transcript.verdict {
+            Verdict::Passed => self.passing = true,
+            Verdict::Failed(_) => self.passing = false,
+            Verdict::CouldNotRun(_) => {}
+        }
+        self.last = Some(transcript.clone());
+    }
+}

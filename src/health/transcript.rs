@@ -1,0 +1,268 @@
+//! The transcript of one check run: each step, what was sent and heard, when, and the verdict.
+//!
+//! Bounded whatever a peer sends; every byte in it has gone through the `Masker`.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::health::shown::Masker;
+use crate::health::verdict::Verdict;
+
+/// Of one message, this many bytes are shown.
+const SHOWN: usize = 512;
+
+/// Of one run, this many entries are kept; further ones are counted.
+const ENTRIES: usize = 256;
+
+/// What happened in one run of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transcript {
+    /// What happened, in order.
+    pub entries: Vec<Entry>,
+    /// Further entries that were not kept.
+    pub omitted: usize,
+    /// From before connecting to the verdict.
+    pub took: Duration,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Since the run began.
+    pub at: Duration,
+    /// The step of the script, from 0, if it was one's doing.
+    pub step: Option<usize>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What can happen in a run. All text is escaped, capped and masked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The connection stood.
+    Connected,
+    /// Bytes were sent.
+    Sent {
+        /// What, as a person would write it.
+        text: String,
+        /// How many bytes.
+        length: usize,
+    },
+    /// Bytes came; those that came during one step are one entry.
+    Heard {
+        /// What, as a person would write it.
+        text: String,
+        /// How many bytes.
+        length: usize,
+    },
+    /// A step was met: the command.
+    Met(String),
+    /// The script paused.
+    Waited(Duration),
+    /// The target closed its side.
+    Closed,
+    /// A system error, in its own words.
+    Error(String),
+}
+
+/// Writes a transcript while a check runs.
+#[derive(Debug)]
+pub struct Recorder {
+    masker: Masker,
+    entries: Vec<Entry>,
+    omitted: usize,
+    hearing: Option<Hearing>,
+}
+
+/// What is being heard during one step.
+#[derive(Debug)]
+struct Hearing {
+    at: Duration,
+    step: usize,
+    kept: Vec<u8>,
+    length: usize,
+}
+
+impl Transcript {
+    /// The transcript of a run that had nothing to say but its verdict, such as a refused connect.
+    pub fn of_verdict(verdict: Verdict, took: Duration) -> Self {
+        Self { entries: Vec::new(), omitted: 0, took, verdict }
+    }
+}
+
+impl Recorder {
+    /// An empty transcript, in which the secrets that `masker` knows will not appear.
+    pub fn new(masker: Masker) -> Self {
+        Self { masker, entries: Vec::new(), omitted: 0, hearing: None }
+    }
+
+    /// Something happened that has no bytes.
+    pub fn note(&mut self, at: Duration, step: Option<usize>, event: Event) {
+        self.close_hearing();
+        self.push(Entry { at, step, event });
+    }
+
+    /// A step sent these bytes.
+    pub fn sent(&mut self, at: Duration, step: usize, bytes: &[u8]) {
+        let text = self.masker.excerpt(bytes, SHOWN);
+        self.note(at, Some(step), Event::Sent { text, length: bytes.len() });
+    }
+
+    /// These bytes came while a step waited.
+    pub fn heard(&mut self, at: Duration, step: usize, bytes: &[u8]) {
+        if self.hearing.as_ref().is_none_or(|hearing| hearing.step != step) {
+            self.close_hearing();
+            self.hearing = Some(Hearing { at, step, kept: Vec::new(), length: 0 });
+        }
+        let keep = SHOWN + 1 + self.masker.overhang();
+        if let Some(hearing) = &mut self.hearing {
+            let room = keep.saturating_sub(hearing.kept.len()).min(bytes.len());
+            hearing.kept.extend_from_slice(&bytes[..room]);
+            hearing.length += bytes.len();
+        }
+    }
+
+    /// The run is over.
+    pub fn finish(mut self, took: Duration, verdict: Verdict) -> Transcript {
+        self.close_hearing();
+        Transcript { entries: self.entries, omitted: self.omitted, took, verdict }
+    }
+
+    fn close_hearing(&mut self) {
+        if let Some(Hearing { at, step, kept, length }) = self.hearing.take() {
+            let text = self.masker.excerpt(&kept, SHOWN);
+            self.push(Entry { at, step: Some(step), event: Event::Heard { text, length } });
+        }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        if self.entries.len() < ENTRIES {
+            self.entries.push(entry);
+        } else {
+            self.omitted += 1;
+        }
+    }
+}
+
+impl fmt::Display for Transcript {
+    /// A line an entry, then the verdict; no newline at the end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for entry in &self.entries {
+            writeln!(f, "{entry}")?;
+        }
+        if self.omitted > 0 {
+            writeln!(f, "            … {} more not kept", self.omitted)?;
+        }
+        match &self.verdict {
+            Verdict::Passed => write!(f, "{}  passed", Stamp(self.took)),
+            Verdict::Failed(fault) => write!(f, "{}  failed: {fault}", Stamp(self.took)),
+            Verdict::CouldNotRun(trouble) => {
+                write!(f, "{}  could not run: {trouble}", Stamp(self.took))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  ", Stamp(self.at))?;
+        match (&self.event, self.step) {
+            (Event::Heard { text, length }, _) => write!(f, "     heard {text} ({length} bytes)"),
+            (Event::Closed, _) => f.write_str("     the target closed"),
+            (Event::Error(words), _) => write!(f, "     {words}"),
+            (event, Some(step)) => write!(f, "{:>3}  {event}", step + 1),
+            (event, None) => write!(f, "     {event}"),
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.write_str("connected"),
+            Self::Sent { text, .. } => write!(f, "send {text}"),
+            Self::Heard { text, .. } => write!(f, "heard {text}"),
+            Self::Met(command) => write!(f, "{command}: met"),
+            Self::Waited(pause) => write!(f, "waited {pause:?}"),
+            Self::Closed => f.write_str("the target closed"),
+            Self::Error(words) => f.write_str(words),
+        }
+    }
+}
+
+/// A time since the start of a run, in milliseconds, in a column of its own.
+struct Stamp(Duration);
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>9.2} ms", self.0.as_secs_f64() * 1000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::check::{Action, Part, Script, Step, Template};
+    use crate::health::fault::{Fault, FaultKind};
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn with_secret(secret: &str) -> Recorder {
+        let parts = vec![Part::Secret(secret.as_bytes().to_vec())];
+        let step = Step { action: Action::Send(Template { parts }), timeout: None };
+        Recorder::new(Masker::of(&Script { steps: vec![step], ..Script::default() }))
+    }
+
+    #[test]
+    fn it_reads_as_the_story_of_the_run() {
+        let mut recorder = with_secret("hunter2");
+        recorder.note(ms(0), None, Event::Connected);
+        recorder.sent(ms(1), 0, b"AUTH hunter2\r\n");
+        recorder.heard(ms(2), 1, b"-WRONG");
+        recorder.heard(ms(3), 1, b"PASS hunter2\r\n");
+        recorder.note(ms(3), Some(1), Event::Met("expect \"-WRONG\"".to_owned()));
+        recorder.note(ms(4), None, Event::Closed);
+        let verdict = Verdict::Failed(Fault::unstepped(FaultKind::Closed));
+        assert_eq!(
+            recorder.finish(ms(5), verdict).to_string(),
+            concat!(
+                "     0.00 ms       connected\n",
+                "     1.00 ms    1  send \"AUTH ***\\r\\n\"\n",
+                "     2.00 ms       heard \"-WRONGPASS ***\\r\\n\" (20 bytes)\n",
+                "     3.00 ms    2  expect \"-WRONG\": met\n",
+                "     4.00 ms       the target closed\n",
+                "     5.00 ms  failed: the target closed the connection first",
+            )
+        );
+    }
+
+    #[test]
+    fn an_echoed_secret_is_masked_even_when_it_comes_in_pieces() {
+        let mut recorder = with_secret("hunter2");
+        for byte in b"you said hunter2" {
+            recorder.heard(ms(1), 0, &[*byte]);
+        }
+        let shown = recorder.finish(ms(2), Verdict::Passed).to_string();
+        assert!(shown.contains("you said ***"), "{shown}");
+    }
+
+    #[test]
+    fn a_flood_leaves_a_small_transcript() {
+        let mut recorder = with_secret("hunter2");
+        for _ in 0..1000 {
+            recorder.heard(ms(1), 0, &[b'x'; 1000]);
+        }
+        for _ in 0..1000 {
+            recorder.sent(ms(1), 1, &[b'y'; 1000]);
+        }
+        let transcript = recorder.finish(ms(2), Verdict::Passed);
+        assert_eq!(transcript.entries.len(), ENTRIES);
+        assert_eq!(transcript.omitted, 1001 - ENTRIES);
+        assert!(transcript.to_string().len() < ENTRIES * (SHOWN + 64));
+        assert!(transcript.to_string().contains("(1000000 bytes)"));
+    }
+}
