@@ -1,0 +1,110 @@
+//! The built-in layer: what holds where nobody wrote anything.
+//!
+//! The numbers are those of the model's `Default`s; only what depends on the machine is made here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::config::check::Thresholds;
+use crate::config::environment::Environment;
+use crate::config::model::{LogFormat, Node, SessionLimits};
+
+/// The built-in node settings.
+pub fn settings(env: &Environment) -> Value {
+    let node = Node::default();
+    json!({
+        "workers": node.workers,
+        "state_dir": state_dir(env),
+        "state_max_age": text(node.state_max_age),
+        "admin": { "socket": control_socket(env) },
+        "log": { "level": node.log.level, "format": format(node.log.format) },
+        "limits": { "max_connections": 0 },
+        "shutdown": { "timeout": text(node.shutdown_timeout) },
+        "supervision": {
+            "intensity": node.supervision.intensity,
+            "window": text(node.supervision.window),
+            "hang": text(node.supervision.hang),
+        },
+    })
+}
+
+/// The built-in settings of every service, to be shown: where a service writes nothing, and some
+/// of them differ with a leader, they are filled in when it is read.
+pub fn service() -> Value {
+    let limits = SessionLimits::default();
+    let checks = Thresholds::default();
+    let optional = |limit: Option<Duration>| limit.map_or(json!(0), |limit| json!(text(limit)));
+    json!({
+        "limits": {
+            "max_connections": 0,
+            "handshake_timeout": text(limits.handshake_timeout),
+            "idle_timeout": optional(limits.idle_timeout),
+            "half_close_timeout": optional(limits.half_close_timeout),
+            "max_session_age": optional(limits.max_session_age),
+            "keep_alive": {
+                "idle": text(limits.keep_alive.idle),
+                "interval": text(limits.keep_alive.interval),
+                "count": limits.keep_alive.count,
+            },
+            "tcp_user_timeout": optional(limits.tcp_user_timeout),
+        },
+        "proxy": {
+            "enable_load_balancing": false,
+            "check_host_against_uptime_tests": false,
+            "balance": "round_robin",
+            "connect_timeout": "3s",
+            "retries": 2,
+            "hold": 0,
+            "hold_limit": 1000,
+            "on_removed": "drain:30s",
+        },
+        "uptime_tests": {
+            "disabled": false,
+            "config": {
+                "interval": text(checks.interval),
+                "fast_interval": text(checks.fast_interval),
+                "timeout": "1s",
+                "rise": checks.rise,
+                "fall": checks.fall,
+                "fall_refused": checks.fall_refused,
+                "fall_rejected": checks.fall_rejected,
+            },
+        },
+    })
+}
+
+/// A duration as people write it.
+pub fn text(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+fn format(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    }
+}
+
+fn state_dir(env: &Environment) -> Option<PathBuf> {
+    // systemd may name several: the first is ours.
+    let systemd = env.get("STATE_DIRECTORY").and_then(|dirs| dirs.to_str());
+    let systemd = systemd.and_then(|dirs| dirs.split(':').next()).filter(|dir| !dir.is_empty());
+    systemd
+        .map(PathBuf::from)
+        .or_else(|| Some(env.path("XDG_STATE_HOME")?.join("stagedoor")))
+        .or_else(|| Some(env.path("HOME")?.join(".local/state/stagedoor")))
+}
+
+fn control_socket(env: &Environment) -> PathBuf {
+    let user = rustix::process::getuid();
+    match env.path("XDG_RUNTIME_DIR") {
+        Some(folder) => folder.join("stagedoor.sock"),
+        None if user.is_root() => PathBuf::from("/run/stagedoor.sock"),
+        None => {
+            let folder = env.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"));
+            folder.join(format!("stagedoor-{}.sock", user.as_raw()))
+        }
+    }
+}

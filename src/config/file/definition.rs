@@ -1,0 +1,112 @@
+//! A service definition as it is written.
+//!
+//! The doc comments of these fields are the descriptions of the published schema.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::config::file::foreign;
+use crate::config::file::limits::Limits;
+use crate::config::file::proxy::Proxy;
+use crate::config::file::scalars::OneOrMany;
+use crate::config::file::uptime::UptimeTests;
+
+/// One service: where it listens, whom it serves, how its targets are judged.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "stagedoor service definition", transform = foreign::definition)]
+pub struct Definition {
+    /// The unique name of the service. Default: the name of the file.
+    pub name: Option<String>,
+    /// Tyk's identifier. Default: made from the name.
+    pub api_id: Option<String>,
+    /// `false`: the definition is checked but not started. Default: true.
+    pub active: Option<bool>,
+    /// The port to listen on. Required, unless `listen_address` is a unix socket.
+    #[schemars(range(min = 1, max = 65535))]
+    pub listen_port: Option<u16>,
+    /// An IP address to listen on, or `unix:/path`. Default: the node's `listen_address`.
+    pub listen_address: Option<String>,
+    /// What the clients speak. Default: tcp.
+    pub protocol: Option<WrittenProtocol>,
+    /// The SNI name this service answers on a shared port.
+    #[schemars(extend("x-later" = true))]
+    pub domain: Option<String>,
+    /// Tyk's switch that ignores `domain`.
+    #[schemars(extend("x-later" = true))]
+    pub domain_disabled: Option<bool>,
+    /// The ALPN protocols this service answers on a shared port.
+    #[schemars(extend("x-later" = true))]
+    pub alpn: Option<Vec<String>>,
+    /// Server certificates: IDs, PEM file paths or inline PEM.
+    #[schemars(extend("x-later" = true))]
+    pub certificates: Option<OneOrMany>,
+    /// Require a client certificate.
+    #[schemars(extend("x-later" = true))]
+    pub use_mutual_tls_auth: Option<bool>,
+    /// Certificates of clients, or of the authorities that sign them.
+    #[schemars(extend("x-later" = true))]
+    pub client_certificates: Option<OneOrMany>,
+    /// A revocation list for client certificates.
+    #[schemars(extend("x-later" = true))]
+    pub client_crl: Option<OneOrMany>,
+    /// Host → certificate for mutual TLS to that target.
+    #[schemars(extend("x-later" = true))]
+    pub upstream_certificates: Option<BTreeMap<String, String>>,
+    /// Tyk's switch that ignores `upstream_certificates`.
+    #[schemars(extend("x-later" = true))]
+    pub upstream_certificates_disabled: Option<bool>,
+    /// Host → the SHA-256 of the public key its leaf certificate must have.
+    #[schemars(extend("x-later" = true))]
+    pub pinned_public_keys: Option<BTreeMap<String, serde_json::Value>>,
+    /// Tyk's switch that ignores `pinned_public_keys`.
+    #[schemars(extend("x-later" = true))]
+    pub certificate_pinning_disabled: Option<bool>,
+    /// A PROXY protocol header is required in front of everything.
+    #[schemars(extend("x-later" = true))]
+    pub enable_proxy_protocol: Option<bool>,
+    /// The networks that may send a PROXY protocol header.
+    #[schemars(extend("x-later" = true))]
+    pub proxy_protocol_from: Option<Vec<String>>,
+    /// What becomes of connections from other networks.
+    #[schemars(extend("x-later" = true))]
+    pub proxy_protocol_others: Option<String>,
+    /// Tyk's lenient way: the header may be absent.
+    #[schemars(extend("x-later" = true))]
+    pub proxy_protocol_optional: Option<bool>,
+    /// Only `allowed_ips` are served.
+    #[schemars(extend("x-later" = true))]
+    pub enable_ip_whitelisting: Option<bool>,
+    /// Networks that are served.
+    #[schemars(extend("x-later" = true))]
+    pub allowed_ips: Option<Vec<String>>,
+    /// `blacklisted_ips` are not served.
+    #[schemars(extend("x-later" = true))]
+    pub enable_ip_blacklisting: Option<bool>,
+    /// Networks that are not served.
+    #[schemars(extend("x-later" = true))]
+    pub blacklisted_ips: Option<Vec<String>>,
+    /// Bounds on the sessions of this service.
+    pub limits: Option<Limits>,
+    /// The targets and how one is chosen.
+    pub proxy: Option<Proxy>,
+    /// The health checks.
+    pub uptime_tests: Option<UptimeTests>,
+    /// What is told of a target going down or coming up.
+    #[schemars(extend("x-later" = true))]
+    pub event_handlers: Option<serde_json::Value>,
+}
+
+/// What the clients of a service speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WrittenProtocol {
+    /// Bytes, relayed as they come.
+    Tcp,
+    /// TLS, ended here. Not in this release.
+    Tls,
+    /// TLS, routed by its SNI without being ended. Not in this release.
+    TlsPassthrough,
+}

@@ -1,0 +1,9 @@
+//! What a user writes, as serde structs: Tyk's field names, and a JSON Schema made from them.
+
+pub mod definition;
+pub mod foreign;
+pub mod limits;
+pub mod proxy;
+pub mod scalars;
+pub mod settings;
+pub mod uptime;

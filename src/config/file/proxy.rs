@@ -1,0 +1,166 @@
+//! `proxy.*` of a service as it is written: targets and how one is chosen.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::config::file::foreign;
+use crate::config::file::scalars::{OneOrMany, Period};
+
+/// The targets of a service and how one is chosen for a connection.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = foreign::proxy)]
+pub struct Proxy {
+    /// The target without load balancing: `tcp://host:port`, `host:port` or `unix:/path`.
+    pub target_url: Option<String>,
+    /// The targets with load balancing. A repeated entry adds weight.
+    pub target_list: Option<Vec<TargetEntry>>,
+    /// Spread connections over `target_list`. Without it: `target_url`, else the first target.
+    pub enable_load_balancing: Option<bool>,
+    /// Only targets whose checks pass get connections.
+    pub check_host_against_uptime_tests: Option<bool>,
+    /// How a target is chosen. Default: round_robin, or leader where every check asks for one.
+    pub balance: Option<WrittenBalance>,
+    /// Deadline of one connect. Default: 3s.
+    pub connect_timeout: Option<Period>,
+    /// Further targets to try after a failed connect. Default: 2.
+    #[schemars(range(min = 0, max = 100))]
+    pub retries: Option<u32>,
+    /// How long a new client waits, unread, while no target is up. Default: 0, refused at once.
+    pub hold: Option<Period>,
+    /// How many clients may wait at once. Default: 1000.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub hold_limit: Option<usize>,
+    /// Sessions of a target that went down: `close`, `keep` or `drain:30s`.
+    /// Default: close with check_host_against_uptime_tests, else keep.
+    pub on_down: Option<String>,
+    /// Sessions of a target that left the list: `close`, `keep` or `drain:30s`.
+    /// Default: drain:30s.
+    pub on_removed: Option<String>,
+    /// Send a PROXY protocol header to the target: `v1` or `v2`.
+    #[schemars(extend("x-later" = true))]
+    pub send_proxy_protocol: Option<String>,
+    /// Which extras a version 2 header carries.
+    #[schemars(extend("x-later" = true))]
+    pub proxy_protocol_tlvs: Option<Vec<String>>,
+    /// TLS to the targets.
+    pub transport: Option<Transport>,
+    /// Targets from a discovery service.
+    pub service_discovery: Option<ServiceDiscovery>,
+}
+
+/// One entry of `target_list`.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum TargetEntry {
+    /// `tcp://host:port`, `host:port` or `unix:/path`.
+    Url(String),
+    /// The same with more to say.
+    Detailed(DetailedTarget),
+}
+
+/// An entry of `target_list` with more to say than its address.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DetailedTarget {
+    /// `tcp://host:port`, `host:port` or `unix:/path`.
+    #[schemars(required)]
+    pub url: Option<String>,
+    /// Its share of the connections. Default: 1.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub weight: Option<u32>,
+    /// Used only while no other target is eligible. Default: false.
+    pub backup: Option<bool>,
+    /// What people call it. Default: its address.
+    pub name: Option<String>,
+}
+
+/// How a target is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WrittenBalance {
+    /// In turn, smoothly by weight.
+    RoundRobin,
+    /// The one with the fewest live sessions for its weight.
+    LeastConnections,
+    /// The less loaded of two drawn by chance.
+    RandomTwo,
+    /// The same client address reaches the same target.
+    SourceHash,
+    /// The first eligible one in the order written.
+    First,
+    /// The one leader, or none: for Redis, PostgreSQL and anything with one writer.
+    Leader,
+}
+
+/// TLS to the targets.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = foreign::transport)]
+pub struct Transport {
+    /// Accept any certificate of a target.
+    #[schemars(extend("x-later" = true))]
+    pub ssl_insecure_skip_verify: Option<bool>,
+    /// The authorities that sign the targets.
+    #[schemars(extend("x-later" = true))]
+    pub ssl_ca: Option<OneOrMany>,
+    /// The oldest TLS version: "1.2", "1.3" or Tyk's 771, 772.
+    #[schemars(extend("x-later" = true))]
+    pub ssl_min_version: Option<serde_json::Value>,
+    /// The newest TLS version.
+    #[schemars(extend("x-later" = true))]
+    pub ssl_max_version: Option<serde_json::Value>,
+    /// The name to ask a target for. Default: its host.
+    #[schemars(extend("x-later" = true))]
+    pub ssl_server_name: Option<String>,
+    /// The ALPN protocols to offer.
+    #[schemars(extend("x-later" = true))]
+    pub ssl_alpn: Option<Vec<String>>,
+    /// Tyk's check of the leaf's common name.
+    #[schemars(extend("x-later" = true))]
+    pub ssl_force_common_name_check: Option<bool>,
+    /// Cipher suites.
+    #[schemars(extend("x-later" = true))]
+    pub ssl_ciphers: Option<Vec<String>>,
+}
+
+/// Targets from a discovery service: Tyk's fields. Nothing of it counts while it is not switched
+/// on.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceDiscovery {
+    /// Ask `query_endpoint` for the targets.
+    #[schemars(extend("x-later" = true))]
+    pub use_discovery_service: Option<bool>,
+    /// The URL to ask.
+    pub query_endpoint: Option<String>,
+    /// The value at `parent_data_path` is JSON in a string.
+    pub use_nested_query: Option<bool>,
+    /// Where the list is.
+    pub parent_data_path: Option<String>,
+    /// Where the host is.
+    pub data_path: Option<String>,
+    /// Where the port is.
+    pub port_data_path: Option<String>,
+    /// Added after each host.
+    pub target_path: Option<String>,
+    /// All hosts, not only the first.
+    pub use_target_list: Option<bool>,
+    /// Seconds between two questions.
+    pub cache_timeout: Option<Period>,
+    /// Ask each time.
+    pub cache_disabled: Option<bool>,
+    /// The answer is a list.
+    pub endpoint_returns_list: Option<bool>,
+    /// An explicit empty list empties the pool.
+    pub allow_empty: Option<bool>,
+    /// A name whose every address is a target.
+    #[schemars(extend("x-later" = true))]
+    pub dns: Option<String>,
+    /// A name whose SRV records are the targets.
+    #[schemars(extend("x-later" = true))]
+    pub srv: Option<String>,
+    /// A file that lists the targets.
+    #[schemars(extend("x-later" = true))]
+    pub file: Option<String>,
+}

@@ -1,0 +1,171 @@
+//! `uptime_tests.*` as it is written: what is asked of targets, how often, and what counts.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::config::file::foreign;
+use crate::config::file::scalars::{Message, Period, Timeout};
+
+/// The health checks of a service.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = foreign::uptime_tests)]
+pub struct UptimeTests {
+    /// No check runs. Default: false.
+    pub disabled: Option<bool>,
+    /// The checks, each of one address.
+    pub check_list: Option<Vec<WrittenCheck>>,
+    /// Instead of `check_list`: the same script for every target.
+    pub commands: Option<Vec<Command>>,
+    /// Instead of `check_list`: a file with the script for every target.
+    pub check: Option<String>,
+    /// Times and counts.
+    pub config: Option<UptimeConfig>,
+}
+
+/// One check.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenCheck {
+    /// What to ask: `host:port`, `tcp://host:port`, `http://host:port/path` or `unix:/path`.
+    #[schemars(required)]
+    pub url: Option<String>,
+    /// `tcp` (default) or `http`, where the URL has no scheme.
+    pub protocol: Option<String>,
+    /// The target this check speaks for, if it is not the one at the same address.
+    pub target: Option<String>,
+    /// One deadline over connecting and every command. Default: `config.timeout`.
+    pub timeout: Option<Timeout>,
+    /// The script. Empty: connecting is all that is asked.
+    pub commands: Option<Vec<Command>>,
+    /// Send a PROXY protocol header first.
+    #[schemars(extend("x-later" = true))]
+    pub enable_proxy_protocol: Option<bool>,
+    /// HTTP: the method. Default: GET.
+    pub method: Option<String>,
+    /// HTTP: further headers.
+    pub headers: Option<BTreeMap<String, String>>,
+    /// HTTP: the body, in base64.
+    pub body: Option<String>,
+    /// HTTP: which statuses pass: 200 (default), a list, "2xx", "200-299".
+    pub expect_status: Option<ExpectStatus>,
+}
+
+/// Which HTTP statuses pass.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ExpectStatus {
+    /// One status.
+    Code(u16),
+    /// "2xx" or "200-299".
+    Range(String),
+    /// Any of these.
+    Any(Vec<OneStatus>),
+}
+
+/// One entry of a list of statuses.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneStatus {
+    /// One status.
+    Code(u16),
+    /// "2xx" or "200-299".
+    Range(String),
+}
+
+/// One command of a check script.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// What to do.
+    #[schemars(required)]
+    pub name: Option<CommandName>,
+    /// Its argument. Knows \r \n \t \\ \xNN and ${target.host}, ${target.port}, ${env:NAME},
+    /// ${file:PATH}, ${capture.NAME}.
+    pub message: Option<Message>,
+    /// Its own deadline within the check's.
+    pub timeout: Option<Timeout>,
+}
+
+/// The commands of a check script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandName {
+    /// Send this text.
+    Send,
+    /// Send these bytes, in hexadecimal.
+    SendHex,
+    /// This text appears somewhere in what is still unread.
+    Expect,
+    /// These bytes, in hexadecimal, appear.
+    ExpectHex,
+    /// This regular expression matches; its named groups become captures.
+    ExpectRegex,
+    /// This text, seen before the next expected one, fails the check at once.
+    Reject,
+    /// The target closes its side.
+    ExpectClose,
+    /// A comparison such as `${capture.lag} < 10`.
+    Compare,
+    /// Go on in TLS. Not in this release.
+    Starttls,
+    /// Wait this long.
+    Wait,
+}
+
+/// Times and counts of the checks.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = foreign::uptime_config)]
+pub struct UptimeConfig {
+    /// Between two checks, ±10 %. Default: 1s; 250ms with a leader.
+    pub interval: Option<Period>,
+    /// The same while a state is changing. Default: 100ms.
+    pub fast_interval: Option<Period>,
+    /// The same while the target is down. Default: `interval`.
+    pub down_interval: Option<Period>,
+    /// Deadline of a check. Default: 1s.
+    pub timeout: Option<Timeout>,
+    /// Passes in a row that bring a target up. Default: 2.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub rise: Option<u32>,
+    /// Failures in a row that take a target down. Default: 3.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub fall: Option<u32>,
+    /// The same for refused connections. Default: 3; 1 with a leader.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub fall_refused: Option<u32>,
+    /// The same for contradicted checks. Default: 1.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub fall_rejected: Option<u32>,
+    /// Whether the end of a reply is known from RESP framing. Default: found out.
+    pub framing: Option<WrittenFraming>,
+    /// Keep one connection open between two runs of a check.
+    #[schemars(extend("x-later" = true))]
+    pub keep_open: Option<bool>,
+}
+
+/// How the end of a reply is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WrittenFraming {
+    /// By RESP, always.
+    Resp,
+    /// Never.
+    None,
+}
+
+/// A file that `uptime_tests.check` names: one script for every target.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckFile {
+    /// What the script finds out, for people.
+    pub description: Option<String>,
+    /// The script.
+    #[schemars(required)]
+    pub commands: Option<Vec<Command>>,
+    /// Whether the end of a reply is known from RESP framing.
+    pub framing: Option<WrittenFraming>,
+}

@@ -1,0 +1,263 @@
+//! The one way from files to a model, at start and at every reload.
+//!
+//! All problems of all files at once; a model only where none of them is an error.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::environment::Environment;
+use crate::config::file::definition::Definition;
+use crate::config::file::foreign::DEFINITION_SPELLINGS;
+use crate::config::file::settings::Settings;
+use crate::config::file::uptime::CheckFile;
+use crate::config::layers::{self, SettingsSources};
+use crate::config::model::{Model, Service};
+use crate::config::names::ListenAddress;
+use crate::config::place::{KeyPath, Place, SourceText};
+use crate::config::problem::Problem;
+use crate::config::tree::Tree;
+use crate::config::validate::checks::{self, NamedScript};
+use crate::config::validate::report::Report;
+use crate::config::validate::script::{self, Holes};
+use crate::config::validate::service::{Draft, Facts, ListenPlace};
+use crate::config::validate::{cross, node, service};
+use crate::config::{merge, read, schema, shape, spelling};
+
+/// Where everything comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The node settings.
+    pub settings: SettingsSources,
+    /// Definitions and folders of them; they replace `services` of the settings.
+    pub paths: Vec<PathBuf>,
+    /// The lowest port that this process may open, where that matters: what lies below is an
+    /// error. 0 where nothing will be opened.
+    pub lowest_port: u16,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The model; `None` if any problem is an error.
+    pub model: Option<Model>,
+    /// Every problem, by file and line.
+    pub problems: Vec<Problem>,
+    /// The settings in force, each value with the place it was written at.
+    pub settings: Tree,
+    /// The services that are written but not `active`.
+    pub inactive: Vec<Arc<Service>>,
+}
+
+/// Loads everything.
+pub fn load(sources: &Sources) -> Loaded {
+    let mut problems = Vec::new();
+    let settings = layers::settings(&sources.settings, &mut problems);
+    let written: Settings = deserialise(&settings, &mut problems);
+    let mut report = Report::new(&settings);
+    let node = node::node(&written, &mut report);
+    let listen_address = node::listen_address(&written, &mut report);
+    problems.extend(report.into_problems());
+
+    let loader = Loader {
+        env: &sources.settings.env,
+        under: under_services(&settings),
+        listen_address,
+        lowest_port: sources.lowest_port,
+    };
+    let mut drafts = Vec::new();
+    for (path, asked_by) in definitions(sources, &written, &settings, &mut problems) {
+        drafts.extend(loader.definition(&path, asked_by.as_ref(), &mut problems));
+    }
+    cross::check(&drafts, &mut problems);
+    tidy(&mut problems);
+
+    let (active, inactive): (Vec<_>, Vec<_>) = drafts.into_iter().partition(|it| it.active);
+    let services = active.into_iter().map(|it| (it.service.name.clone(), it.service)).collect();
+    let failed = problems.iter().any(Problem::is_error);
+    Loaded {
+        model: (!failed).then_some(Model { node, services }),
+        problems,
+        settings,
+        inactive: inactive.into_iter().map(|draft| draft.service).collect(),
+    }
+}
+
+/// By file and line, and each once: a wrong default would otherwise be told by every service.
+fn tidy(problems: &mut Vec<Problem>) {
+    problems.sort_by(|a, b| {
+        let order = |it: &Problem| (it.place.source().name.clone(), it.place.span().start);
+        order(a).cmp(&order(b))
+    });
+    problems.dedup();
+}
+
+/// The files of all definitions, each with the place that names it, if one does.
+fn definitions(
+    sources: &Sources,
+    written: &Settings,
+    settings: &Tree,
+    problems: &mut Vec<Problem>,
+) -> Vec<(PathBuf, Option<Place>)> {
+    let mut named: Vec<(PathBuf, Option<Place>)> =
+        sources.paths.iter().map(|path| (path.clone(), None)).collect();
+    if named.is_empty() {
+        let services = written.services.as_ref().map_or(&[][..], |services| services.as_slice());
+        let at = KeyPath::dotted("services");
+        named.extend(services.iter().enumerate().map(|(index, path)| {
+            let own = settings.find(&at.index(index)).map(|tree| tree.place.clone());
+            let place = own.unwrap_or_else(|| settings.place_of(&at));
+            (place.source().folder().join(path), Some(place))
+        }));
+    }
+    if named.is_empty() {
+        let place = Place::whole(&SourceText::named("services", String::new()));
+        let what = "no service is defined: name a definition, or the folder of them";
+        let right = "stagedoor run redis.json, or `services = [\"services/\"]` in stagedoor.toml";
+        problems.push(Problem::warning(place, KeyPath::dotted("services"), what).right(right));
+    }
+    let mut files = Vec::new();
+    for (path, place) in named {
+        if !path.is_dir() {
+            files.push((path, place));
+            continue;
+        }
+        match read::list_folder(&path) {
+            Ok(found) if found.is_empty() => {
+                let whole = Place::whole(&SourceText::file(&path, String::new()));
+                let what = "there is no definition in this folder";
+                let problem = Problem::warning(place.unwrap_or(whole), KeyPath::root(), what);
+                problems.push(problem.right("put a .json or .toml file into it"));
+            }
+            Ok(found) => files.extend(found.into_iter().map(|file| (file, place.clone()))),
+            Err(error) => {
+                let why = read::cause(&error);
+                problems.push(read::unreadable(&path, place.as_ref(), &why));
+            }
+        }
+    }
+    files
+}
+
+/// The layers under every definition: Tyk's place for times and counts, and `[defaults]`.
+fn under_services(settings: &Tree) -> Vec<Tree> {
+    let mut under = Vec::new();
+    if let Some(uptime_tests) = settings.get("uptime_tests") {
+        let mut tree = Tree::empty(uptime_tests.place.clone());
+        tree.put(&["uptime_tests"], &uptime_tests.place, uptime_tests.clone());
+        under.push(tree);
+    }
+    under.extend(settings.get("defaults").cloned());
+    under
+}
+
+/// What passed the schema can be read; where it cannot, that is told, never hidden.
+fn deserialise<T: serde::de::DeserializeOwned + Default>(
+    tree: &Tree,
+    problems: &mut Vec<Problem>,
+) -> T {
+    let value = tree.to_value().unwrap_or_else(|| serde_json::json!({}));
+    serde_json::from_value(value).unwrap_or_else(|error| {
+        let what = format!("this cannot be read: {error}");
+        problems.push(Problem::error(tree.place.clone(), KeyPath::root(), what));
+        T::default()
+    })
+}
+
+struct Loader<'a> {
+    env: &'a Environment,
+    under: Vec<Tree>,
+    listen_address: Option<ListenPlace>,
+    lowest_port: u16,
+}
+
+impl Loader<'_> {
+    fn definition(
+        &self,
+        path: &Path,
+        asked_by: Option<&Place>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Draft> {
+        let tree = read::read_tree(path, asked_by, problems)?;
+        let mut tree = shape::check(&tree, schema::definition(), self.env, problems);
+        spelling::modernise(&mut tree, DEFINITION_SPELLINGS, problems);
+        let layers: Vec<&Tree> = self.under.iter().chain([&tree]).collect();
+        let tree = merge::merge(&layers);
+        let written: Definition = deserialise(&tree, problems);
+        let mut report = Report::new(&tree);
+        let named = self.named_script(&written, &mut report, problems);
+        let listen_address = self.listen_address.as_ref();
+        let facts = Facts { path, env: self.env, listen_address };
+        let draft = service::service(&written, &tree, named, facts, &mut report);
+        self.may_open(&draft, &mut report);
+        problems.extend(report.into_problems());
+        Some(draft)
+    }
+
+    /// The script of the file that `uptime_tests.check` names.
+    fn named_script(
+        &self,
+        written: &Definition,
+        report: &mut Report<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<NamedScript> {
+        let at = KeyPath::dotted("uptime_tests.check");
+        let name = written.uptime_tests.as_ref()?.check.as_deref()?;
+        let place = report.place(&at);
+        let path = report.keep(&at, checks::named_file(name, place.source().folder()))?;
+        let tree = read::read_tree(&path, Some(&place), problems)?;
+        let tree = shape::check(&tree, schema::check_file(), self.env, problems);
+        let written: CheckFile = deserialise(&tree, problems);
+        let mut report = Report::new(&tree);
+        let holes = Holes { env: self.env, folder: tree.place.source().folder() };
+        let commands = written.commands.as_deref().unwrap_or_default();
+        let framing = checks::framing(written.framing);
+        let at = KeyPath::dotted("commands");
+        let script = script::script(commands, framing, &at, holes, &mut report);
+        problems.extend(report.into_problems());
+        Some(NamedScript { written, script })
+    }
+
+    fn may_open(&self, draft: &Draft, report: &mut Report<'_>) {
+        let port = match &draft.service.listen {
+            ListenAddress::AnyOnPort(port) => *port,
+            ListenAddress::Ip(address) => address.port(),
+            ListenAddress::Unix(_) => return,
+        };
+        if draft.active && draft.listens && port < self.lowest_port {
+            let what = format!("this user may not open ports below {}", self.lowest_port);
+            let right = "use a higher port, run as root, or grant CAP_NET_BIND_SERVICE";
+            report.error(&KeyPath::dotted("listen_port"), what, right);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::model::{Balance, Closing};
+    use crate::config::problem::Severity;
+
+    #[test]
+    fn the_pages_definition_loads_and_its_leader_is_inferred() {
+        let paths = vec![PathBuf::from("examples/redis-sentinel/redis.json")];
+        let loaded = load(&Sources { paths, ..Sources::default() });
+        let severities: Vec<_> = loaded.problems.iter().map(|it| it.severity).collect();
+        assert_eq!(severities, [Severity::Notice], "{:#?}", loaded.problems);
+        let model = loaded.model.unwrap();
+        let service = model.services.values().next().unwrap();
+        assert_eq!(service.name.as_str(), "Redis Sentinel");
+        assert_eq!(service.listen, ListenAddress::AnyOnPort(6379));
+        assert_eq!(service.pool.balance, Balance::Leader);
+        assert!(service.pool.balance_inferred && service.pool.check_health);
+        assert_eq!(service.pool.on_down, Closing::Close);
+        let targets: Vec<_> = service.pool.targets.iter().map(|it| it.key.as_str()).collect();
+        assert_eq!(targets, ["127.0.0.1:7001", "127.0.0.1:7002"]);
+        let health = service.health.as_ref().unwrap();
+        assert_eq!(health.thresholds.interval, Duration::from_millis(250));
+        assert_eq!(health.thresholds.fall_refused, 1);
+        assert_eq!(health.checks.len(), 2);
+        assert!(health.checks.iter().all(|check| check.target.is_some()));
+    }
+}

@@ -1,0 +1,152 @@
+//! Rules between definitions: one name each, one listening place each, and nobody to himself.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config::model::Service;
+use crate::config::names::{ListenAddress, TargetAddress};
+use crate::config::place::KeyPath;
+use crate::config::problem::Problem;
+use crate::config::validate::service::Draft;
+
+/// Checks all definitions against each other.
+pub fn check(drafts: &[Draft], problems: &mut Vec<Problem>) {
+    one_name_each(drafts, problems);
+    let listening: Vec<&Draft> = drafts.iter().filter(|it| it.active && it.listens).collect();
+    one_place_each(&listening, problems);
+    nobody_to_himself(&listening, problems);
+}
+
+fn one_name_each(drafts: &[Draft], problems: &mut Vec<Problem>) {
+    let mut seen: HashMap<_, &Draft> = HashMap::new();
+    for draft in drafts {
+        let name = &draft.service.name;
+        match seen.get(name) {
+            None => {
+                seen.insert(name, draft);
+            }
+            Some(first) => {
+                let what = format!("two services are named {name}");
+                problems.push(
+                    Problem::error(draft.name_place.clone(), KeyPath::dotted("name"), what)
+                        .right("give each service a name of its own")
+                        .also(first.name_place.clone(), "the other one"),
+                );
+            }
+        }
+    }
+}
+
+fn one_place_each(drafts: &[&Draft], problems: &mut Vec<Problem>) {
+    let mut by_port: HashMap<Option<u16>, Vec<&Draft>> = HashMap::new();
+    for draft in drafts {
+        let others = by_port.entry(port(&draft.service.listen)).or_default();
+        let taken = others.iter().find(|it| overlap(&it.service.listen, &draft.service.listen));
+        if let Some(first) = taken {
+            let what = format!(
+                "{} and {} would both listen on {}",
+                first.service.name, draft.service.name, draft.service.listen
+            );
+            problems.push(
+                Problem::error(draft.listen_place.clone(), KeyPath::dotted("listen_port"), what)
+                    .right("give each tcp service a port or an address of its own")
+                    .also(first.listen_place.clone(), "taken here"),
+            );
+        }
+        others.push(draft);
+    }
+}
+
+fn nobody_to_himself(drafts: &[&Draft], problems: &mut Vec<Problem>) {
+    for draft in drafts {
+        let listen = &draft.service.listen;
+        let own = draft.service.pool.targets.iter().find(|it| reaches(&it.address, listen));
+        if let Some(target) = own {
+            let what = format!("the target {} is this service itself", target.key);
+            let key = KeyPath::dotted("proxy");
+            problems.push(
+                Problem::error(draft.targets_place.clone(), key, what)
+                    .right("name the server behind it: a connection would run in a circle")
+                    .also(draft.listen_place.clone(), "it listens here"),
+            );
+        } else if let Some(other) = circle(draft, drafts) {
+            let what = format!("{} and {other} send to each other", draft.service.name);
+            let key = KeyPath::dotted("proxy");
+            problems.push(
+                Problem::error(draft.targets_place.clone(), key, what)
+                    .right("name the servers behind them: a connection would run in a circle"),
+            );
+        }
+    }
+}
+
+/// The name of an earlier service that sends to this one and gets from it.
+fn circle(draft: &Draft, drafts: &[&Draft]) -> Option<String> {
+    let sends = |from: &Service, to: &Service| {
+        from.pool.targets.iter().any(|target| reaches(&target.address, &to.listen))
+    };
+    let earlier = drafts.iter().take_while(|it| !std::ptr::eq(**it, draft));
+    let mut mutual = earlier
+        .filter(|it| sends(&it.service, &draft.service) && sends(&draft.service, &it.service));
+    mutual.next().map(|it| it.service.name.to_string())
+}
+
+fn port(listen: &ListenAddress) -> Option<u16> {
+    match listen {
+        ListenAddress::AnyOnPort(port) => Some(*port),
+        ListenAddress::Ip(address) => Some(address.port()),
+        ListenAddress::Unix(_) => None,
+    }
+}
+
+/// Can the two not be bound at once?
+fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
+        (ListenAddress::Unix(_), _) | (_, ListenAddress::Unix(_)) => false,
+        (ListenAddress::AnyOnPort(_), _) | (_, ListenAddress::AnyOnPort(_)) => {
+            port(one) == port(other)
+        }
+        (ListenAddress::Ip(one), ListenAddress::Ip(other)) => {
+            one.port() == other.port() && (covers(one, other) || covers(other, one))
+        }
+    }
+}
+
+/// Does a socket on `one` get what is sent to `other`? `::` is dual-stack.
+fn covers(one: &SocketAddr, other: &SocketAddr) -> bool {
+    match one.ip() {
+        IpAddr::V6(ip) if ip.is_unspecified() => true,
+        IpAddr::V4(ip) if ip.is_unspecified() => other.is_ipv4(),
+        IpAddr::V4(_) | IpAddr::V6(_) => one.ip().to_canonical() == other.ip().to_canonical(),
+    }
+}
+
+/// Does a connection to `target` end at `listen`? Other addresses of this machine are not known
+/// here: what they hide shows when it runs.
+fn reaches(target: &TargetAddress, listen: &ListenAddress) -> bool {
+    let here = |port: u16| match listen {
+        ListenAddress::AnyOnPort(own) => *own == port,
+        ListenAddress::Ip(own) => {
+            own.port() == port && (own.ip().is_unspecified() || own.ip().is_loopback())
+        }
+        ListenAddress::Unix(_) => false,
+    };
+    match (target, listen) {
+        (TargetAddress::Unix(path), ListenAddress::Unix(own)) => path == own,
+        (TargetAddress::Unix(_), _) => false,
+        (TargetAddress::Name { host, port }, _) => &**host == "localhost" && here(*port),
+        (TargetAddress::Ip(address), ListenAddress::Ip(own)) => {
+            // To connect to `0.0.0.0` or `::` is to connect to this machine.
+            let itself = address.ip().is_unspecified() && here(address.port());
+            address.port() == own.port()
+                && (itself
+                    || own.ip().to_canonical() == address.ip().to_canonical()
+                    || address.ip().is_loopback() && covers(own, address))
+        }
+        (TargetAddress::Ip(address), ListenAddress::AnyOnPort(port)) => {
+            address.port() == *port && (address.ip().is_loopback() || address.ip().is_unspecified())
+        }
+        (TargetAddress::Ip(_), ListenAddress::Unix(_)) => false,
+    }
+}

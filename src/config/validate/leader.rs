@@ -1,0 +1,113 @@
+//! Who leads: when `leader` is meant though nobody wrote it, and what a leader needs.
+
+use crate::config::check::{Action, Check, CheckKind, Framing, Matcher, Script};
+use crate::config::model::{Balance, Pool};
+use crate::config::place::KeyPath;
+use crate::config::validate::report::Report;
+use crate::config::validate::script::literal;
+
+use std::sync::Arc;
+
+/// The answer of a Redis master to `INFO replication`.
+const MASTER: &[u8] = b"role:master";
+
+/// Decides the balance where none was written, and tells of what a leader lacks.
+pub fn settle(pool: &mut Pool, checks: &[Arc<Check>], written: bool, report: &mut Report<'_>) {
+    let at = KeyPath::dotted("proxy.balance");
+    if !written && pool.check_health && pool.targets.len() >= 2 && all_expect_master(pool, checks) {
+        pool.balance = Balance::Leader;
+        pool.balance_inferred = true;
+        let what = "balance = \"leader\", because every check expects role:master: one target \
+                    at a time gets connections";
+        report.notice(&at, what, "write balance = \"round_robin\" to use every target that passes");
+    }
+    if pool.balance == Balance::Leader {
+        needs(pool, checks, &at, report);
+    }
+}
+
+/// Does every target have a check that asks whether it is a Redis master?
+fn all_expect_master(pool: &Pool, checks: &[Arc<Check>]) -> bool {
+    let asks = |check: &Check| match &check.kind {
+        CheckKind::Script(script) => script.steps.iter().any(|step| match &step.action {
+            Action::Expect(Matcher::Bytes(template)) => literal(template)
+                .is_some_and(|bytes| bytes.windows(MASTER.len()).any(|window| window == MASTER)),
+            Action::Expect(Matcher::Regex(_))
+            | Action::Send(_)
+            | Action::Reject(_)
+            | Action::ExpectClose
+            | Action::Compare(_)
+            | Action::Wait(_) => false,
+        }),
+        CheckKind::Http(_) => false,
+    };
+    pool.targets.iter().all(|target| {
+        let mut own = checks.iter().filter(|check| check.target.as_ref() == Some(&target.key));
+        own.any(|check| asks(check))
+    })
+}
+
+fn needs(pool: &Pool, checks: &[Arc<Check>], at: &KeyPath, report: &mut Report<'_>) {
+    if !pool.check_health {
+        let what =
+            "a leader needs `check_host_against_uptime_tests`: only checks can tell who leads";
+        report.error(at, what, "set proxy.check_host_against_uptime_tests = true");
+    }
+    let checks_at = KeyPath::dotted("uptime_tests");
+    if !report.is_tainted(&checks_at) && !report.is_tainted(&KeyPath::dotted("proxy.target_list")) {
+        for target in &pool.targets {
+            if !checks.iter().any(|check| check.target.as_ref() == Some(&target.key)) {
+                let what =
+                    format!("{} has no check, so nobody can know whether it leads", target.name);
+                report.error(at, what, "give every target a check, or use another balance");
+            }
+        }
+    }
+    let mute = |check: &&Arc<Check>| match &check.kind {
+        CheckKind::Script(script) => check.target.is_some() && never_says_no(script),
+        CheckKind::Http(_) => false,
+    };
+    if let Some(check) = checks.iter().find(mute) {
+        let what = format!(
+            "the check of {} can say \"leader\" but never \"not leader\": where the end of a \
+             reply cannot be known, only a `reject` can",
+            check.address
+        );
+        report.warning(&checks_at, what, "add a `reject` with what a follower answers");
+    }
+}
+
+/// Is this script one whose wrong answer is seen only by waiting? So it is without a `reject`,
+/// unless the replies are RESP.
+fn never_says_no(script: &Script) -> bool {
+    let rejects = script.steps.iter().any(|step| matches!(step.action, Action::Reject(_)));
+    let resp = match script.framing {
+        Framing::Resp => true,
+        Framing::None => false,
+        Framing::Detect => {
+            script.steps.iter().all(|step| match &step.action {
+                Action::Send(template) => {
+                    literal(template).is_none_or(|bytes| may_be_resp_command(&bytes))
+                }
+                Action::Expect(_)
+                | Action::Reject(_)
+                | Action::ExpectClose
+                | Action::Compare(_)
+                | Action::Wait(_) => true,
+            }) && asks_before_it_expects(script)
+        }
+    };
+    !rejects && !resp
+}
+
+/// An inline command or an array of bulk strings; what it really is shows when it runs.
+fn may_be_resp_command(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| *first == b'*' || first.is_ascii_alphabetic())
+        || bytes.starts_with(b"+")
+}
+
+/// A server that speaks first speaks no RESP.
+fn asks_before_it_expects(script: &Script) -> bool {
+    let first = script.steps.iter().find(|step| !matches!(step.action, Action::Wait(_)));
+    first.is_some_and(|step| matches!(step.action, Action::Send(_)))
+}

@@ -1,0 +1,12 @@
+//! What was written → the model: every rule that a schema cannot say, every problem at once.
+
+pub mod checks;
+pub mod cross;
+pub mod http;
+pub mod leader;
+pub mod limits;
+pub mod node;
+pub mod pool;
+pub mod report;
+pub mod script;
+pub mod service;

@@ -1,0 +1,109 @@
+//! The report of one tree: problems are told by key, and find their places in it.
+
+use crate::config::place::{KeyPath, Place};
+use crate::config::problem::{Complaint, Problem};
+use crate::config::tree::{Kind, Tree};
+
+/// Collects the problems of one tree.
+#[derive(Debug)]
+pub struct Report<'a> {
+    tree: &'a Tree,
+    problems: Vec<Problem>,
+    /// Something is wrong with the shape already: advice would be built on sand.
+    tainted: bool,
+}
+
+impl<'a> Report<'a> {
+    /// A report about a tree.
+    pub fn new(tree: &'a Tree) -> Self {
+        Self { tree, problems: Vec::new(), tainted: tree.is_tainted() }
+    }
+
+    /// An error; an empty `right` says nothing.
+    pub fn error(&mut self, at: &KeyPath, what: impl Into<String>, right: impl Into<String>) {
+        let place = self.tree.place_of(at);
+        self.problems.push(Problem::error(place, at.clone(), what).right(right));
+    }
+
+    /// An error that a reader of a value told.
+    pub fn complain(&mut self, at: &KeyPath, complaint: Complaint) {
+        self.error(at, complaint.what, complaint.right);
+    }
+
+    /// A warning.
+    pub fn warning(&mut self, at: &KeyPath, what: impl Into<String>, right: impl Into<String>) {
+        if !self.tainted {
+            let place = self.tree.place_of(at);
+            self.problems.push(Problem::warning(place, at.clone(), what).right(right));
+        }
+    }
+
+    /// A notice.
+    pub fn notice(&mut self, at: &KeyPath, what: impl Into<String>, right: impl Into<String>) {
+        if !self.tainted {
+            let place = self.tree.place_of(at);
+            self.problems.push(Problem::notice(place, at.clone(), what).right(right));
+        }
+    }
+
+    /// Adds a further place to the last problem.
+    pub fn also(&mut self, at: &KeyPath, what: &str) {
+        let place = self.tree.place_of(at);
+        if let Some(problem) = self.problems.last_mut() {
+            problem.also.push((place, what.to_owned()));
+        }
+    }
+
+    /// Keeps what a reader of a value returned, or tells its complaint.
+    pub fn keep<T>(&mut self, at: &KeyPath, read: Result<T, Complaint>) -> Option<T> {
+        read.map_err(|complaint| self.complain(at, complaint)).ok()
+    }
+
+    /// Is anything written at this key, be it right or wrong?
+    pub fn is_written(&self, at: &KeyPath) -> bool {
+        self.tree.find(at).is_some()
+    }
+
+    /// Has a problem been told already about this key, something in it, or what it would be in?
+    pub fn is_tainted(&self, at: &KeyPath) -> bool {
+        let mut up = Some(at.clone());
+        while let Some(path) = up {
+            let found = self.tree.find(&path);
+            if found
+                .is_some_and(|tree| path == *at && tree.is_tainted() || tree.kind == Kind::Invalid)
+            {
+                return true;
+            }
+            up = path.parent();
+        }
+        false
+    }
+
+    /// The bare number written at a key.
+    pub fn number(&self, at: &KeyPath) -> Option<f64> {
+        match &self.tree.find(at)?.kind {
+            Kind::Number(number) => number.as_f64(),
+            Kind::Null
+            | Kind::Bool(_)
+            | Kind::String(_)
+            | Kind::Array(_)
+            | Kind::Object(_)
+            | Kind::Invalid => None,
+        }
+    }
+
+    /// The value at a key, as it was written, for a message.
+    pub fn quoted(&self, at: &KeyPath) -> String {
+        self.tree.find(at).map(|tree| tree.place.quoted()).unwrap_or_default()
+    }
+
+    /// Where a key was written.
+    pub fn place(&self, at: &KeyPath) -> Place {
+        self.tree.place_of(at)
+    }
+
+    /// Everything told.
+    pub fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+}
