@@ -1,1 +1,3 @@
 //! Floor 3: where targets come from.
+
+pub mod resolver;

@@ -28,6 +28,8 @@ pub struct ServiceBoard {
     service: ServiceName,
     thresholds: Thresholds,
     targets: BTreeMap<TargetKey, TargetRecord>,
+    /// Targets that nothing checks: served as if they were up.
+    unchecked: Vec<TargetKey>,
     /// Checks that belong to no target: they run and are shown, and decide nothing.
     strays: Vec<CheckRecord>,
     /// Only where at most one may lead.
@@ -86,6 +88,7 @@ impl ServiceBoard {
             service: service.name.clone(),
             thresholds: Thresholds::default(),
             targets: BTreeMap::new(),
+            unchecked: Vec::new(),
             strays: Vec::new(),
             leader: None,
             claims: Claims::default(),
@@ -227,6 +230,7 @@ impl ServiceBoard {
         let checks = spec.map_or(&[][..], |spec| &spec.checks);
         let (before, strays) =
             (std::mem::take(&mut self.targets), std::mem::take(&mut self.strays));
+        self.unchecked.clear();
         for target in &service.pool.targets {
             let own: Vec<Arc<Check>> = checks
                 .iter()
@@ -234,6 +238,7 @@ impl ServiceBoard {
                 .cloned()
                 .collect();
             if own.is_empty() {
+                self.unchecked.push(target.key.clone());
                 continue;
             }
             let (key, name) = (target.key.clone(), target.name.clone());
@@ -325,7 +330,9 @@ impl ServiceBoard {
             None => Leadership::NotLed,
             Some(rule) => rule.leader().cloned().map_or(Leadership::Nobody, Leadership::Leader),
         };
-        let healths = self.targets.iter().map(|(key, record)| (key.clone(), record.health()));
+        let checked = self.targets.iter().map(|(key, record)| (key.clone(), record.health()));
+        let unchecked = self.unchecked.iter().map(|key| (key.clone(), Health::Up));
+        let healths = checked.chain(unchecked);
         let awaiting_first = self.targets.values().any(|record| record.awaited_until.is_some());
         ServiceHealth { targets: healths.collect(), leadership, awaiting_first }
     }

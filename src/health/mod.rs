@@ -1,5 +1,12 @@
 //! Floor 3: what is known of targets. Knows nothing of sessions.
 
+pub mod supervisor;
+
+pub mod checker;
+pub mod dialled;
+pub mod report;
+pub mod staff;
+
 pub mod board;
 pub mod claims;
 pub mod fault;

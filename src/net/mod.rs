@@ -4,6 +4,7 @@ pub mod accept;
 pub mod dial;
 pub mod endpoint;
 pub mod listen;
+pub mod names;
 mod registration;
 pub mod socket;
 #[cfg(test)]

@@ -1,0 +1,160 @@
+//! The checker: one a target and check. Probes, reports, and is told when to probe next.
+//!
+//! It holds nothing that matters: restarted, it probes at once. No checker waits for another, and
+//! the next probe is armed by the end of the one before, never beside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::config::check::Check;
+use crate::config::names::ServiceName;
+use crate::health::board::Finished;
+use crate::health::dialled::probe;
+use crate::net::names::NameBook;
+use crate::supervise::handle::Recipient;
+
+/// The health supervisor answers in microseconds; it may be being restarted.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// What a checker works with.
+#[derive(Clone)]
+pub struct CheckerArgs {
+    /// The service it checks for.
+    pub service: ServiceName,
+    /// The check.
+    pub check: Arc<Check>,
+    /// The interval while nobody says otherwise.
+    pub interval: Duration,
+    /// The addresses of target names.
+    pub names: Arc<ArcSwap<NameBook>>,
+    /// Who judges.
+    pub reports: Recipient<CheckFinished>,
+}
+
+/// The actor.
+pub struct Checker {
+    args: CheckerArgs,
+    is_probing: bool,
+    /// Somebody asked for a probe while one was running.
+    again: bool,
+    /// Numbers the armed ticks, so that one that has been overtaken does nothing.
+    armed: u64,
+}
+
+/// A check has run.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub struct CheckFinished {
+    /// The service it ran for.
+    pub service: ServiceName,
+    /// The check, by which a report from before a reload is known, and how it went.
+    pub finished: Finished,
+    /// Hears the interval until the next run.
+    pub next: oneshot::Sender<Duration>,
+}
+
+/// Probe now, or as soon as the probe that runs has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct CheckNow;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Tick(u64);
+
+// === impl Checker ===
+
+impl Checker {
+    /// A checker with these means.
+    pub fn new(args: CheckerArgs) -> Self {
+        Self { args, is_probing: false, again: false, armed: 0 }
+    }
+
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        self.is_probing = true;
+        let probing = probe_and_report(self.args.clone()).into_actor(self);
+        ctx.spawn(probing.map(|pause, checker, ctx| checker.finish(pause, ctx)));
+    }
+
+    fn finish(&mut self, pause: Duration, ctx: &mut Context<Self>) {
+        self.is_probing = false;
+        if std::mem::take(&mut self.again) {
+            return self.begin(ctx);
+        }
+        self.armed += 1;
+        ctx.notify_later(Tick(self.armed), pause);
+    }
+}
+
+impl Actor for Checker {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.begin(ctx);
+    }
+}
+
+impl Handler<Tick> for Checker {
+    type Result = ();
+
+    fn handle(&mut self, tick: Tick, ctx: &mut Self::Context) {
+        if tick.0 == self.armed && !self.is_probing {
+            self.begin(ctx);
+        }
+    }
+}
+
+impl Handler<CheckNow> for Checker {
+    type Result = ();
+
+    fn handle(&mut self, _: CheckNow, ctx: &mut Self::Context) {
+        if self.is_probing {
+            self.again = true;
+        } else {
+            self.begin(ctx);
+        }
+    }
+}
+
+/// One probe and its report. Returns how long to pause before the next.
+async fn probe_and_report(args: CheckerArgs) -> Duration {
+    let started = Instant::now();
+    let transcript = Arc::new(probe(&args.check, &args.names.load_full()).await);
+    let finished = Finished { check: Arc::clone(&args.check), transcript };
+    let (next, answer) = oneshot::channel();
+    args.reports.tell(CheckFinished { service: args.service.clone(), finished, next });
+    let interval = match tokio::time::timeout(ANSWER, answer).await {
+        Ok(Ok(interval)) => interval,
+        Ok(Err(_)) | Err(_) => args.interval,
+    };
+    pause(interval, started.elapsed(), fastrand::f64())
+}
+
+/// From one start to the next it is `interval` ±10 %, but some pause there is always: a target
+/// that takes its whole timeout must not be probed without end.
+fn pause(interval: Duration, took: Duration, chance: f64) -> Duration {
+    interval.mul_f64(0.9 + 0.2 * chance).saturating_sub(took).max(interval / 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_are_an_interval_apart_with_some_jitter_and_never_back_to_back() {
+        let second = Duration::from_secs(1);
+        let check = |took_ms, chance, expected_ms| {
+            let pause = pause(second, Duration::from_millis(took_ms), chance);
+            assert_eq!(pause.as_millis(), expected_ms, "took {took_ms}");
+        };
+        check(0, 0.5, 1000);
+        check(0, 0.0, 900);
+        check(300, 0.5, 700);
+        check(2000, 0.5, 100);
+    }
+}

@@ -1,0 +1,58 @@
+//! A probe from its first step: resolve, dial, then run what the check asks. Never later than the
+//! check's timeout, and always with a verdict.
+
+use tokio::time::Instant;
+
+use crate::config::check::{Check, CheckKind};
+use crate::health::fault::{Fault, FaultKind};
+use crate::health::http_probe::run_http;
+use crate::health::probe::{Run, run_script};
+use crate::health::transcript::Transcript;
+use crate::health::verdict::{OwnTrouble, Stage, Verdict};
+use crate::net::dial::{DialError, DialFault, dial};
+use crate::net::names::NameBook;
+use crate::net::stream::Stream;
+use crate::net::tuning::Tuning;
+
+/// Probes once: on the road that sessions take, to the address that they dial.
+pub async fn probe(check: &Check, names: &NameBook) -> Transcript {
+    let started = Instant::now();
+    let deadline = started + check.timeout;
+    let destination = match names.resolve(&check.address) {
+        Ok(destination) => destination,
+        Err(error) => {
+            return early(started, Verdict::CouldNotRun(OwnTrouble::Name(error.to_string())));
+        }
+    };
+    let stream = match dial(&destination, deadline, &Tuning::default()).await {
+        Ok(socket) => Stream::from(socket),
+        Err(error) => return early(started, of_dial(&error)),
+    };
+    match &check.kind {
+        CheckKind::Script(script) => {
+            let run = Run { script, target: &check.address, started, deadline };
+            run_script(stream, run).await
+        }
+        CheckKind::Http(request) => run_http(stream, request, started, deadline).await,
+    }
+}
+
+/// Nothing was connected, so that there is nothing to tell but the verdict.
+fn early(started: Instant, verdict: Verdict) -> Transcript {
+    Transcript { entries: Vec::new(), omitted: 0, took: started.elapsed(), verdict }
+}
+
+fn of_dial(error: &DialError) -> Verdict {
+    let failed = |kind| Verdict::Failed(Fault::unstepped(kind));
+    match (error.fault, &error.source) {
+        (DialFault::OwnSide | DialFault::Other, Some(source)) => {
+            Verdict::of_error(Stage::Connect, source)
+        }
+        (DialFault::Refused, _) => failed(FaultKind::Refused),
+        (DialFault::Reset, _) => failed(FaultKind::Reset),
+        (DialFault::TimedOut, _) => failed(FaultKind::TimedOut),
+        (DialFault::Unreachable | DialFault::OwnSide | DialFault::Other, _) => {
+            failed(FaultKind::Unreachable)
+        }
+    }
+}

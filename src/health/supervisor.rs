@@ -1,0 +1,323 @@
+//! The health supervisor: owns the boards, has a checker for every check, publishes the snapshot.
+//!
+//! It alone decides what is known. Verdicts come in, one at a time; the board of the service says
+//! what follows; the effects are performed in order: publish, cut the sessions of whoever lost,
+//! publish again. Boards outlive it, and each is replaced whole at the end of a handler, so that a
+//! panic never leaves one half-changed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
+use tokio::time::Instant;
+
+use crate::config::model::{Service, Target};
+use crate::config::names::{ServiceName, TargetAddress, TargetKey};
+use crate::health::board::{Effect, ServiceBoard};
+use crate::health::checker::CheckFinished;
+use crate::health::report;
+use crate::health::snapshot::{ServiceHealth, Snapshot, SnapshotCell};
+use crate::health::staff::Staff;
+use crate::health::transcript::Transcript;
+use crate::health::verdict::Verdict;
+use crate::supervise::handle::Recipient;
+
+/// What the health supervisor works with; all of it outlives the actor.
+#[derive(Clone)]
+pub struct HealthArgs {
+    /// What is remembered.
+    pub memory: Arc<Mutex<Memory>>,
+    /// Where the snapshot is published.
+    pub snapshot: SnapshotCell,
+    /// Its checkers.
+    pub staff: Arc<Staff>,
+    /// Told of each new snapshot.
+    pub published: Recipient<SnapshotChanged>,
+    /// Told of each target that lost its traffic, before the next snapshot is published: when
+    /// this returns, whatever had to be cut has been cut.
+    pub lost: Recipient<TargetLost>,
+}
+
+/// What is remembered from one incarnation to the next.
+#[derive(Default)]
+pub struct Memory {
+    services: HashMap<ServiceName, Arc<Service>>,
+    boards: HashMap<ServiceName, Arc<ServiceBoard>>,
+}
+
+/// The actor.
+pub struct HealthSupervisor {
+    args: HealthArgs,
+    /// Numbers the armed ticks, so that one that has been overtaken does nothing.
+    armed: u64,
+}
+
+/// Check the targets of these services from now on, and of no others. Answers when a snapshot that
+/// knows all of them has been published.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Configure {
+    /// The services.
+    pub services: Vec<Arc<Service>>,
+}
+
+/// A session could not reach a target: look now.
+#[derive(Message, Debug, Clone, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub struct TargetSuspected {
+    /// Its service.
+    pub service: ServiceName,
+    /// The target.
+    pub target: TargetKey,
+}
+
+/// A host name stands for another address than before: its targets are new ones.
+#[derive(Message, Debug, Clone, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub struct HostMoved {
+    /// The name.
+    pub host: Arc<str>,
+}
+
+/// There is a new snapshot.
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub struct SnapshotChanged;
+
+/// A target went down or lost the lead.
+#[derive(Message, Debug, Clone, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub struct TargetLost {
+    /// Its service.
+    pub service: ServiceName,
+    /// The target.
+    pub target: TargetKey,
+}
+
+/// What is known of every target's last check.
+#[derive(Message)]
+#[rtype(result = "Known")]
+pub struct Recall;
+
+/// The last check of each target, in words.
+pub type Known = HashMap<(ServiceName, TargetKey), Recalled>;
+
+/// The last check of one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recalled {
+    /// Its verdict.
+    pub verdict: String,
+    /// How it went.
+    pub transcript: String,
+}
+
+/// A board may have something to say by now.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Tick(u64);
+
+// === impl HealthSupervisor ===
+
+impl HealthSupervisor {
+    /// A health supervisor with these means.
+    pub fn new(args: HealthArgs) -> Self {
+        Self { args, armed: 0 }
+    }
+
+    /// Performs what a board says follows, in order, and keeps the board.
+    fn perform(&self, name: &ServiceName, board: ServiceBoard, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Publish(health) => self.publish(name, health),
+                Effect::Lost(target) => {
+                    self.args.lost.tell(TargetLost { service: name.clone(), target });
+                }
+                Effect::FirstVerdict(transition) | Effect::Changed(transition) => {
+                    report::transition(name, &transition);
+                }
+                Effect::LeaderChanged(change) => report::leader_changed(name, &change),
+                Effect::Alarm(alarm) => log::error!(service = name.as_str(); "{alarm}"),
+            }
+        }
+        lock(&self.args.memory).boards.insert(name.clone(), Arc::new(board));
+    }
+
+    fn publish(&self, name: &ServiceName, health: Arc<ServiceHealth>) {
+        let mut snapshot = Snapshot::clone(&self.args.snapshot.load());
+        snapshot.number += 1;
+        snapshot.services.insert(name.clone(), health);
+        self.args.snapshot.store(Arc::new(snapshot));
+        self.args.published.tell(SnapshotChanged);
+    }
+
+    /// Lets a board look at the clock, and arms the next look.
+    fn look_at_the_clock(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let boards: Vec<(ServiceName, Arc<ServiceBoard>)> =
+            lock(&self.args.memory).boards.iter().map(|(n, b)| (n.clone(), b.clone())).collect();
+        for (name, board) in &boards {
+            if board.next_deadline().is_some_and(|deadline| deadline <= now) {
+                let mut board = ServiceBoard::clone(board);
+                let effects = board.tick(now);
+                self.perform(name, board, effects);
+            }
+        }
+        self.arm(now, ctx);
+    }
+
+    fn arm(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        let next =
+            lock(&self.args.memory).boards.values().filter_map(|board| board.next_deadline()).min();
+        if let Some(next) = next {
+            self.armed += 1;
+            ctx.notify_later(Tick(self.armed), next.saturating_duration_since(now));
+        }
+    }
+
+    fn board(&self, name: &ServiceName) -> Option<ServiceBoard> {
+        lock(&self.args.memory).boards.get(name).map(|board| ServiceBoard::clone(board))
+    }
+}
+
+impl Actor for HealthSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.look_at_the_clock(ctx);
+    }
+}
+
+impl Handler<Configure> for HealthSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, configure: Configure, ctx: &mut Self::Context) {
+        let now = Instant::now();
+        let checked: Vec<Arc<Service>> =
+            configure.services.into_iter().filter(|service| service.health.is_some()).collect();
+        for service in &checked {
+            let (board, effects) = match self.board(&service.name) {
+                Some(mut board) => {
+                    let effects = board.reconfigure(service, now);
+                    (board, effects)
+                }
+                None => {
+                    let board = ServiceBoard::new(service, now);
+                    let effects = vec![Effect::Publish(Arc::clone(board.health()))];
+                    (board, effects)
+                }
+            };
+            self.perform(&service.name, board, effects);
+        }
+        let stays = |name: &ServiceName| checked.iter().any(|service| service.name == *name);
+        {
+            let mut memory = lock(&self.args.memory);
+            memory.boards.retain(|name, _| stays(name));
+            memory.services =
+                checked.iter().map(|service| (service.name.clone(), service.clone())).collect();
+        }
+        let mut snapshot = Snapshot::clone(&self.args.snapshot.load());
+        snapshot.number += 1;
+        snapshot.services.retain(|name, _| stays(name));
+        self.args.snapshot.store(Arc::new(snapshot));
+        self.args.staff.employ(&checked);
+        self.arm(now, ctx);
+    }
+}
+
+impl Handler<CheckFinished> for HealthSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, finished: CheckFinished, ctx: &mut Self::Context) {
+        let CheckFinished { service, finished, next } = finished;
+        // A report of a service that is gone.
+        let Some(mut board) = self.board(&service) else { return };
+        let now = Instant::now();
+        let (before, effects) = (board.next_deadline(), board.record(&finished, now));
+        let (after, pause) = (board.next_deadline(), board.pace(&finished.check, now));
+        self.perform(&service, board, effects);
+        if before != after {
+            self.arm(now, ctx);
+        }
+        if next.send(pause).is_err() {
+            log::debug!(service = service.as_str(); "a checker was stopped while it reported");
+        }
+    }
+}
+
+impl Handler<TargetSuspected> for HealthSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, suspected: TargetSuspected, _: &mut Self::Context) {
+        let TargetSuspected { service, target } = suspected;
+        let Some(mut board) = self.board(&service) else { return };
+        if !board.note_session_failure(&target, Instant::now()) {
+            return;
+        }
+        self.perform(&service, board, Vec::new());
+        self.args.staff.check_now(&service, &target);
+    }
+}
+
+impl Handler<HostMoved> for HealthSupervisor {
+    type Result = ();
+
+    /// Its targets leave, with all that is known of them, and are there again as unknown ones.
+    fn handle(&mut self, moved: HostMoved, ctx: &mut Self::Context) {
+        let now = Instant::now();
+        let is_there = |target: &Target| match &target.address {
+            TargetAddress::Name { host, .. } => *host == moved.host,
+            TargetAddress::Ip(_) | TargetAddress::Unix(_) => false,
+        };
+        let services: Vec<Arc<Service>> =
+            lock(&self.args.memory).services.values().cloned().collect();
+        for service in services {
+            let Some(mut board) = self.board(&service.name) else { continue };
+            if !service.pool.targets.iter().any(is_there) {
+                continue;
+            }
+            let mut without = Service::clone(&service);
+            without.pool.targets.retain(|target| !is_there(target));
+            let mut effects = board.reconfigure(&without, now);
+            effects.extend(board.reconfigure(&service, now));
+            self.perform(&service.name, board, effects);
+        }
+        self.arm(now, ctx);
+    }
+}
+
+impl Handler<Recall> for HealthSupervisor {
+    type Result = MessageResult<Recall>;
+
+    fn handle(&mut self, _: Recall, _: &mut Self::Context) -> Self::Result {
+        let memory = lock(&self.args.memory);
+        let mut known = Known::new();
+        for (service, board) in &memory.boards {
+            for record in board.targets() {
+                let runs = record.checks.iter().filter_map(|check| check.last.as_ref());
+                // Of several checks the one that speaks against the target is the news.
+                let passed = |run: &&Arc<Transcript>| run.verdict == Verdict::Passed;
+                if let Some(run) = runs.min_by_key(passed) {
+                    let recalled =
+                        Recalled { verdict: run.verdict.to_string(), transcript: run.to_string() };
+                    known.insert((service.clone(), record.target.clone()), recalled);
+                }
+            }
+        }
+        MessageResult(known)
+    }
+}
+
+impl Handler<Tick> for HealthSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, tick: Tick, ctx: &mut Self::Context) {
+        if tick.0 == self.armed {
+            self.look_at_the_clock(ctx);
+        }
+    }
+}
+
+/// Every change under this lock is one call of `HashMap`: sound whatever panicked.
+fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
