@@ -1,5 +1,19 @@
 //! Floor 5: the life of a connection.
 
+pub mod listener;
+pub mod sockets;
+
+pub mod router;
+pub mod session;
+pub mod worker;
+
+pub mod desk;
+pub mod live;
+pub mod permits;
+pub mod registry;
+
+pub mod outcome;
+
 mod buffers;
 mod direction;
 pub mod meter;

@@ -262,6 +262,20 @@ impl From<Reached> for End {
     }
 }
 
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Finished { first } => write!(f, "the {first} finished first"),
+            Self::Reset(side) => write!(f, "the {side} reset the connection"),
+            Self::Failed(side, error) => write!(f, "the connection to the {side} failed: {error}"),
+            Self::IdleTimeout => f.write_str("idle for too long"),
+            Self::HalfCloseTimeout => f.write_str("half-closed for too long"),
+            Self::MaxAge => f.write_str("it reached its longest life"),
+            Self::Cut => f.write_str("it was cut"),
+        }
+    }
+}
+
 // === impl Side ===
 
 impl Side {

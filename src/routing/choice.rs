@@ -3,6 +3,7 @@
 //! A router makes one when its pool or the health of its service changes, and picks from it for
 //! every connection in between.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -150,6 +151,17 @@ fn refusal(health: &ServiceHealth) -> Refusal {
     match health.leadership {
         Leadership::NotLed => Refusal::AllDown,
         Leadership::Nobody | Leadership::Leader(_) => Refusal::NoLeader,
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AwaitingFirst => "no target has been checked yet",
+            Self::AllDown => "every target is down",
+            Self::NoLeader => "no target leads",
+            Self::AllTried => "every target that is up refused",
+        })
     }
 }
 

@@ -1,0 +1,63 @@
+//! The desk: what a router and its sessions work with, and how a session asks for a target.
+
+use std::sync::Arc;
+
+use actix::Message;
+use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
+
+use crate::config::names::TargetKey;
+use crate::health::snapshot::SnapshotCell;
+use crate::health::supervisor::TargetSuspected;
+use crate::net::names::NameBook;
+use crate::proxy::live::{LiveCell, LiveService};
+use crate::proxy::registry::Registry;
+use crate::proxy::worker::Workers;
+use crate::routing::choice::{Facts, Refusal};
+use crate::routing::pool::Lease;
+use crate::supervise::handle::Recipient;
+
+/// What a router and its sessions work with. All of it outlives the router.
+#[derive(Debug)]
+pub struct Desk {
+    /// Which worker this is.
+    pub index: usize,
+    /// All workers.
+    pub workers: Workers,
+    /// Whom its sessions ask for a target: the router itself.
+    pub routes: Recipient<Route>,
+    /// The services in force.
+    pub live: LiveCell,
+    /// What is known of their targets.
+    pub snapshot: SnapshotCell,
+    /// The addresses of target names.
+    pub names: Arc<ArcSwap<NameBook>>,
+    /// Every session.
+    pub registry: Arc<Registry>,
+    /// Told of targets that did not answer a dial.
+    pub suspicions: Recipient<TargetSuspected>,
+}
+
+/// A session asks for a target.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Route {
+    /// The service it began under; the newest of that name decides.
+    pub live: Arc<LiveService>,
+    /// What is known of the connection.
+    pub facts: Facts,
+    /// Targets that have already failed it.
+    pub tried: Vec<TargetKey>,
+    /// Where the answer goes. Dropped with the router's state if it is restarted.
+    pub reply: oneshot::Sender<Result<Lease, Refusal>>,
+}
+
+// === impl Route ===
+
+impl Route {
+    /// Gives the answer.
+    pub fn answer(self, answer: Result<Lease, Refusal>) {
+        // A session that has gone away gives its lease back by dropping it.
+        drop(self.reply.send(answer));
+    }
+}

@@ -1,0 +1,204 @@
+//! The router: one a worker. Opens a session for each connection it is handed, and tells each
+//! session which target it gets: at once, or when there is one, or not at all.
+//!
+//! It reads the newest health snapshot and live services; it awaits nothing and nobody. Sessions
+//! are detached tasks on its arbiter: they outlive it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Handler, Message};
+use tokio::time::Instant;
+
+use crate::config::names::ServiceName;
+use crate::health::snapshot::ServiceHealth;
+use crate::proxy::desk::{Desk, Route};
+use crate::proxy::live::LiveService;
+use crate::proxy::session;
+use crate::proxy::worker::{Incoming, Worker};
+use crate::routing::choice::{Choice, Refusal};
+
+/// Connections opened for one message, so that sessions get their turns in between.
+const BATCH: usize = 64;
+/// How often a held client whose every target refused is given another try.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How often it looks whether another router is stuck.
+const LOOK_AROUND: Duration = Duration::from_millis(250);
+
+/// The actor.
+pub struct Router {
+    desk: Arc<Desk>,
+    choices: HashMap<ServiceName, Remembered>,
+    held: Vec<Held>,
+}
+
+/// There are connections in the worker's queue.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Wake;
+
+/// There is a new snapshot, or the live services have changed.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct Reconsider;
+
+/// A choice, and what it was made from.
+struct Remembered {
+    live: Arc<LiveService>,
+    health: Option<Arc<ServiceHealth>>,
+    choice: Choice,
+}
+
+/// A session that waits for a target.
+struct Held {
+    ask: Route,
+    /// When its `hold` ends; `None` while it waits for first verdicts, which the board bounds.
+    until: Option<Instant>,
+}
+
+// === impl Router ===
+
+impl Router {
+    /// A router at this desk.
+    pub fn new(desk: Arc<Desk>) -> Self {
+        Self { desk, choices: HashMap::new(), held: Vec::new() }
+    }
+
+    fn open(&self, incoming: Incoming) {
+        actix_rt::spawn(session::run(incoming, Arc::clone(&self.desk)));
+    }
+
+    /// Takes over what a stuck router has left lying.
+    fn rescue(&self) {
+        let (now, me) = (Instant::now(), &self.desk.workers[self.desk.index]);
+        let others = self.desk.workers.iter().filter(|worker| !Arc::ptr_eq(worker, me));
+        let rescued: Vec<Incoming> =
+            others.flat_map(|worker: &Arc<Worker>| worker.rescue(now, me)).collect();
+        for incoming in rescued {
+            self.open(incoming);
+        }
+    }
+
+    fn answer(&mut self, mut held: Held, now: Instant) {
+        if held.ask.reply.is_closed() {
+            return;
+        }
+        let name = held.ask.live.service().name.clone();
+        let live = match self.desk.live.load().named(&name) {
+            Some(live) => Arc::clone(live),
+            None => Arc::clone(&held.ask.live),
+        };
+        let refusal = match self.choice(&live).pick(&held.ask.facts, &held.ask.tried) {
+            Ok(lease) => return held.ask.answer(Ok(lease)),
+            Err(refusal) => refusal,
+        };
+        let pool = &live.service().pool;
+        if refusal != Refusal::AwaitingFirst {
+            held.until = held.until.or(Some(now + pool.hold));
+        }
+        let over = held.until.is_some_and(|until| until <= now);
+        let waiting = self.held.iter().filter(|other| other.ask.live.service().name == name);
+        if over || waiting.count() >= pool.hold_limit {
+            return held.ask.answer(Err(refusal));
+        }
+        if refusal == Refusal::AllTried {
+            held.ask.tried.clear();
+        }
+        self.held.push(held);
+    }
+
+    /// The choice for a service under its newest health, made anew only if either has changed.
+    fn choice(&mut self, live: &Arc<LiveService>) -> &Choice {
+        let service = live.service();
+        let known = self.desk.snapshot.load().services.get(&service.name).cloned();
+        let health = match (service.pool.check_health, known) {
+            (false, _) => None,
+            // Checked, and the board has not spoken of it yet.
+            (true, None) => {
+                Some(Arc::new(ServiceHealth { awaiting_first: true, ..ServiceHealth::default() }))
+            }
+            (true, known) => known,
+        };
+        let remembered = self.choices.get(&service.name);
+        if !remembered.is_some_and(|old| old.is_of(live, health.as_ref())) {
+            let choice = Choice::new(Arc::clone(live.table.pool()), health.as_deref());
+            let new = Remembered { live: Arc::clone(live), health, choice };
+            self.choices.insert(service.name.clone(), new);
+        }
+        &self.choices[&service.name].choice
+    }
+
+    fn reconsider(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        for held in std::mem::take(&mut self.held) {
+            self.answer(held, now);
+        }
+        self.wake_for_held(now, ctx);
+    }
+
+    /// Sees to it that the held are looked at again when the first of them has waited enough.
+    fn wake_for_held(&self, now: Instant, ctx: &mut Context<Self>) {
+        let until = self.held.iter().filter_map(|held| held.until).min();
+        if let Some(until) = until {
+            ctx.notify_later(Reconsider, until.saturating_duration_since(now).min(AGAIN));
+        }
+    }
+}
+
+impl Actor for Router {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // What was queued while there was no router.
+        ctx.notify(Wake);
+        ctx.run_interval(LOOK_AROUND, |router, _| router.rescue());
+    }
+}
+
+impl Handler<Wake> for Router {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+        let batch = self.desk.workers[self.desk.index].take(BATCH);
+        if batch.len() == BATCH {
+            ctx.notify(Wake);
+        }
+        for incoming in batch {
+            self.open(incoming);
+        }
+    }
+}
+
+impl Handler<Route> for Router {
+    type Result = ();
+
+    fn handle(&mut self, ask: Route, ctx: &mut Self::Context) {
+        let (now, held) = (Instant::now(), self.held.len());
+        self.answer(Held { ask, until: None }, now);
+        if self.held.len() > held {
+            self.wake_for_held(now, ctx);
+        }
+    }
+}
+
+impl Handler<Reconsider> for Router {
+    type Result = ();
+
+    fn handle(&mut self, _: Reconsider, ctx: &mut Self::Context) {
+        self.reconsider(ctx);
+    }
+}
+
+// === impl Remembered ===
+
+impl Remembered {
+    fn is_of(&self, live: &Arc<LiveService>, health: Option<&Arc<ServiceHealth>>) -> bool {
+        Arc::ptr_eq(&self.live, live)
+            && match (&self.health, health) {
+                (Some(old), Some(new)) => Arc::ptr_eq(old, new) || old == new,
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            }
+    }
+}

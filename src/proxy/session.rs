@@ -1,0 +1,224 @@
+//! The session: the life of one connection, from accept to close, as one list of stages.
+//!
+//! Accept → route → dial → relay → outcome. Permit, seat, pass and lease come back by `Drop`,
+//! whatever happens; the outcome is written by the ledger, once.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::config::model::{Service, SessionLimits};
+use crate::config::names::TargetKey;
+use crate::health::supervisor::TargetSuspected;
+use crate::net::dial::{DialError, DialFault, dial};
+use crate::net::endpoint::Endpoint;
+use crate::net::socket::{Gone, Socket};
+use crate::net::tuning::Tuning;
+use crate::proxy::desk::{Desk, Route};
+use crate::proxy::live::LiveService;
+use crate::proxy::outcome::{Ending, Ledger};
+use crate::proxy::registry::{CutReason, Pass};
+use crate::proxy::relay::relay;
+use crate::proxy::watch::RelayLimits;
+use crate::proxy::worker::Incoming;
+use crate::routing::choice::{Facts, Refusal};
+use crate::routing::pool::Lease;
+
+/// All dials of one session together.
+const DIALS_IN_ALL: Duration = Duration::from_secs(10);
+/// So long may a target take to connect for a client that has nothing to say.
+const LISTENER_ONLY: Duration = Duration::from_millis(250);
+/// How often a session may be sent back to route because its target lost the lead while it dialled.
+const REROUTES: u32 = 8;
+
+/// Serves one connection to its end.
+pub async fn run(incoming: Incoming, desk: Arc<Desk>) {
+    let Incoming { fd, peer, live, permit: _permit, seat: _seat, .. } = incoming;
+    let mut ledger =
+        Ledger::open(live.service().name.clone(), Arc::clone(&live.counts), peer.clone());
+    let ending = match Socket::from_accepted(fd) {
+        Ok(client) => {
+            let session = Session { client: Arc::new(client), peer, live, desk };
+            session.serve(&mut ledger).await
+        }
+        Err(error) => Ending::Unusable(error),
+    };
+    ledger.close(ending);
+}
+
+struct Session {
+    client: Arc<Socket>,
+    peer: Endpoint,
+    live: Arc<LiveService>,
+    desk: Arc<Desk>,
+}
+
+impl Session {
+    async fn serve(self, ledger: &mut Ledger) -> Ending {
+        let service = Arc::clone(self.live.service());
+        let Some(_permit) = self.live.permits.try_take() else { return Ending::OverLimit };
+        let pass = self.desk.registry.enter(self.desk.index, &service.name, &self.client);
+        // Stages before routing join here: proxy header, access, hello, TLS.
+        let (target, _lease) = match self.connect(&pass, ledger).await {
+            Ok(connected) => connected,
+            Err(ending) => return ending,
+        };
+        ledger.relaying();
+        let limits = relay_limits(&service.limits);
+        let relayed = relay(&self.client, &target, limits, pass.meter(), pass.relay_cut()).await;
+        ledger.relayed(&relayed);
+        match pass.why_cut() {
+            Some(cut) => Ending::Cut(cut),
+            None => Ending::Relayed(relayed.end),
+        }
+    }
+
+    /// Routes and dials until a target is connected, unless the client leaves first.
+    async fn connect(
+        &self,
+        pass: &Pass,
+        ledger: &mut Ledger,
+    ) -> Result<(Arc<Socket>, Lease), Ending> {
+        tokio::select! {
+            biased;
+            connected = self.find_target(pass, ledger) => connected,
+            () = self.client_leaves() => Err(Ending::ClientLeft),
+        }
+    }
+
+    /// Waits until the client has left: by a reset, or by a FIN with nothing unread. A client that
+    /// only ever listens sends a FIN at once, and is given the time that a connect usually takes.
+    async fn client_leaves(&self) {
+        match poll_fn(|cx| self.client.poll_gone(cx)).await {
+            Gone::Reset => {}
+            Gone::Finished => tokio::time::sleep(LISTENER_ONLY).await,
+        }
+    }
+
+    async fn find_target(
+        &self,
+        pass: &Pass,
+        ledger: &mut Ledger,
+    ) -> Result<(Arc<Socket>, Lease), Ending> {
+        let service = self.live.service();
+        let pool = &service.pool;
+        let (mut tried, mut reroutes, mut dialled) = (Vec::new(), 0, Duration::ZERO);
+        let (opened, mut failure) = (Instant::now(), None);
+        loop {
+            let lease = match self.route(&tried, ledger).await {
+                Ok(lease) => lease,
+                Err(Refusal::AllTried) if let Some(why) = failure => {
+                    return Err(Ending::Unreachable(why));
+                }
+                Err(refusal) => return Err(Ending::NoTarget(refusal)),
+            };
+            let key = lease.target().key.clone();
+            ledger.dialling(&lease.target().name);
+            pass.aim(&key);
+            let started = Instant::now();
+            let left = DIALS_IN_ALL.saturating_sub(dialled);
+            let attempt = tokio::select! {
+                biased;
+                cut = pass.cut() => Err(Fate::Cut(cut)),
+                dialled = self.dial(&lease, left.min(pool.connect_timeout)) => {
+                    dialled
+                }
+            };
+            dialled += started.elapsed();
+            match attempt {
+                Ok(target) => match pass.connected(&target) {
+                    Ok(()) if self.still_wanted(service, &key) => return Ok((target, lease)),
+                    // It lost the lead while we dialled: not a byte may reach it.
+                    Ok(()) => {}
+                    Err(cut) if cut.is_of_target() => {}
+                    Err(cut) => return Err(Ending::Cut(cut)),
+                },
+                Err(Fate::Cut(cut)) if cut.is_of_target() => {}
+                Err(Fate::Cut(cut)) => return Err(Ending::Cut(cut)),
+                Err(Fate::Failed { why, is_hopeless }) => {
+                    ledger.dial_failed();
+                    tried.push(key);
+                    let tries_left = u32::try_from(tried.len()).is_ok_and(|n| n <= pool.retries)
+                        && dialled < DIALS_IN_ALL;
+                    // Under `hold`, every target refusing is as good as every target being down.
+                    let held = opened.elapsed() < pool.hold;
+                    if !(tries_left || held) || is_hopeless {
+                        return Err(Ending::Unreachable(why));
+                    }
+                    failure = Some(why);
+                    continue;
+                }
+            }
+            reroutes += 1;
+            if reroutes > REROUTES {
+                return Err(Ending::NoTarget(Refusal::NoLeader));
+            }
+        }
+    }
+
+    /// Asks the router, again if it is restarted meanwhile.
+    async fn route(&self, tried: &[TargetKey], ledger: &mut Ledger) -> Result<Lease, Refusal> {
+        ledger.routing(tried.is_empty());
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let facts = Facts { client: self.peer.ip().map(|address| address.ip()) };
+            let ask = Route { live: Arc::clone(&self.live), facts, tried: tried.to_vec(), reply };
+            if self.desk.routes.tell(ask)
+                && let Ok(answer) = answer.await
+            {
+                return answer;
+            }
+            // The router is being restarted; its back-off is short.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn dial(&self, lease: &Lease, within: Duration) -> Result<Arc<Socket>, Fate> {
+        let destination = self.desk.names.load().resolve(&lease.target().address);
+        let destination = destination
+            .map_err(|error| Fate::Failed { why: error.to_string(), is_hopeless: false })?;
+        let tuning = Tuning::of(&self.live.service().limits);
+        let dialled = dial(&destination, Instant::now() + within, &tuning).await;
+        dialled.map(Arc::new).map_err(|error| {
+            self.note_failure(&lease.target().key, &error);
+            // What we lack ourselves, no other target can give.
+            Fate::Failed { why: error.to_string(), is_hopeless: error.fault == DialFault::OwnSide }
+        })
+    }
+
+    /// Looks at the newest snapshot again, between the connect and the first byte.
+    fn still_wanted(&self, service: &Service, target: &TargetKey) -> bool {
+        if !service.pool.check_health {
+            return true;
+        }
+        let snapshot = self.desk.snapshot.load();
+        snapshot.services.get(&service.name).is_none_or(|health| health.is_eligible(target))
+    }
+
+    fn note_failure(&self, target: &TargetKey, error: &DialError) {
+        let service = self.live.service();
+        if error.fault == DialFault::OwnSide {
+            log::error!(service = service.name.as_str(), target:% = target; "dial failed: {error}");
+            return;
+        }
+        let suspected = TargetSuspected { service: service.name.clone(), target: target.clone() };
+        self.desk.suspicions.tell(suspected);
+    }
+}
+
+/// How a dial ended that connected nobody.
+enum Fate {
+    Cut(CutReason),
+    Failed { why: String, is_hopeless: bool },
+}
+
+fn relay_limits(limits: &SessionLimits) -> RelayLimits {
+    RelayLimits {
+        idle_timeout: limits.idle_timeout,
+        half_close_timeout: limits.half_close_timeout,
+        until: limits.max_session_age.map(|age| Instant::now() + age),
+    }
+}

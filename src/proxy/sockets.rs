@@ -1,0 +1,66 @@
+//! The socket table: owns every listening socket of the process.
+//!
+//! Listeners borrow duplicates. A listener, its arbiter or its supervisor may die: the socket and
+//! its accept queue stay, and nobody is refused.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::config::names::ListenAddress;
+use crate::net::endpoint::Endpoint;
+use crate::net::listen::{BindError, Bound, bind};
+use crate::net::tuning::Tuning;
+
+/// Every listening socket. Cheap to clone; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct SocketTable(Arc<Mutex<BTreeMap<ListenAddress, Arc<Bound>>>>);
+
+impl SocketTable {
+    /// Binds every one of `addresses` that is not bound yet: all of them or none.
+    ///
+    /// # Errors
+    /// Everything that could not be bound; what was bound on the way is given up again.
+    pub fn bind_all<'a>(
+        &self,
+        addresses: impl Iterator<Item = (&'a ListenAddress, Tuning)>,
+    ) -> Result<(), Vec<BindError>> {
+        let mut table = self.lock();
+        let (mut bound, mut errors) = (Vec::new(), Vec::new());
+        for (address, tuning) in addresses.filter(|(address, _)| !table.contains_key(address)) {
+            match bind(address, &tuning) {
+                Ok(socket) => bound.push((address.clone(), Arc::new(socket))),
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        table.extend(bound);
+        Ok(())
+    }
+
+    /// The socket bound for `address`.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    pub fn lend(&self, address: &ListenAddress) -> io::Result<Arc<Bound>> {
+        self.lock().get(address).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Where the socket for `address` really listens: with the port the kernel chose, if any.
+    pub fn local_address(&self, address: &ListenAddress) -> Option<Endpoint> {
+        self.lock().get(address).map(|bound| bound.local().clone())
+    }
+
+    /// Closes the socket for `address`. Its accept queue must have been emptied before: what is
+    /// still in it is reset by the kernel.
+    pub fn close(&self, address: &ListenAddress) {
+        self.lock().remove(address);
+    }
+
+    /// A table is sound whatever panicked beside it: every change is one call of `BTreeMap`.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ListenAddress, Arc<Bound>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
