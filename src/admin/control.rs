@@ -1,0 +1,167 @@
+//! The control socket: a unix socket, mode 0600, that carries commands to the process.
+//!
+//! A socket that a living instance answers on is left to it: this process then runs without one,
+//! and says so. A stale one is replaced.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::admin::command::{Ask, Command, Reply};
+use crate::supervise::handle::Recipient;
+
+/// The longest command.
+const LONGEST_COMMAND: u64 = 64 * 1024;
+/// Within this a connected client has to say its command.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Within this the process answers; a reload reads files and checks names.
+const ANSWER: Duration = Duration::from_secs(60);
+/// Clients served at once.
+const CLIENTS: usize = 32;
+
+/// What the server works with.
+#[derive(Clone)]
+pub struct ControlArgs {
+    /// The socket, already bound: it outlives the actor.
+    pub socket: Arc<ControlSocket>,
+    /// Who carries commands out.
+    pub commands: Recipient<Ask>,
+}
+
+/// A bound control socket; its path is removed when the last holder lets go.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: std::os::unix::net::UnixListener,
+    path: PathBuf,
+}
+
+/// The actor.
+pub struct ControlServer {
+    args: ControlArgs,
+}
+
+// === impl ControlSocket ===
+
+impl ControlSocket {
+    /// Binds `path`, mode 0600.
+    ///
+    /// # Errors
+    /// `AddrInUse` if a living process answers there; else what the system says.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if is_socket(&found) => std::fs::remove_file(path)?,
+            Ok(_) => return Err(io::Error::other("there is a file of another kind")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        // Bound under a private name and moved: nobody can connect before the mode is set.
+        let private = path.with_extension(format!("{}.new", std::process::id()));
+        let listener = std::os::unix::net::UnixListener::bind(&private)?;
+        std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::rename(&private, path)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener, path: path.to_owned() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn is_socket(found: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_socket(&found.file_type())
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            log::debug!(path:% = self.path.display(); "control socket not removed: {error}");
+        }
+    }
+}
+
+// === impl ControlServer ===
+
+impl ControlServer {
+    /// A server with these means.
+    pub fn new(args: ControlArgs) -> Self {
+        Self { args }
+    }
+}
+
+impl Actor for ControlServer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let args = self.args.clone();
+        let serving = async move { serve(&args).await };
+        ctx.spawn(serving.into_actor(self).map(|error, _, ctx: &mut Context<Self>| {
+            log::error!("control socket failed: {error}");
+            actix::ActorContext::stop(ctx);
+        }));
+    }
+}
+
+/// Serves clients until the socket itself cannot be used, and returns that error.
+async fn serve(args: &ControlArgs) -> io::Error {
+    let listener = match args.socket.listener.try_clone().and_then(UnixListener::from_std) {
+        Ok(listener) => listener,
+        Err(error) => return error,
+    };
+    let clients = Arc::new(Semaphore::new(CLIENTS));
+    loop {
+        let client = Arc::clone(&clients).acquire_owned().await.expect("never closed");
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let commands = args.commands.clone();
+                actix_rt::spawn(async move {
+                    if let Err(error) = answer(stream, &commands).await {
+                        log::debug!("control client: {error}");
+                    }
+                    drop(client);
+                });
+            }
+            Err(error) => {
+                log::warn!("control socket cannot accept, trying again: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn answer(mut stream: UnixStream, commands: &Recipient<Ask>) -> io::Result<()> {
+    let mut line = Vec::new();
+    let (read, mut write) = stream.split();
+    let mut lines = BufReader::new(read.take(LONGEST_COMMAND));
+    tokio::time::timeout(PATIENCE, lines.read_until(b'\n', &mut line)).await??;
+    let reply = match serde_json::from_slice(&line) {
+        Ok(command) => carry_out(command, commands).await,
+        Err(error) => Reply::Error(format!("not a command: {error}")),
+    };
+    let mut text = serde_json::to_vec(&reply)?;
+    text.push(b'\n');
+    tokio::time::timeout(PATIENCE, write.write_all(&text)).await?
+}
+
+async fn carry_out(command: Command, commands: &Recipient<Ask>) -> Reply {
+    let (reply, answer) = oneshot::channel();
+    if !commands.tell(Ask { command, reply }) {
+        return Reply::Error("the process is being restarted or stopped: try again".to_owned());
+    }
+    match tokio::time::timeout(ANSWER, answer).await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(_)) => Reply::Error("the component that should answer crashed over it".to_owned()),
+        Err(_) => Reply::Error(format!("no answer within {} s", ANSWER.as_secs())),
+    }
+}

@@ -1,0 +1,102 @@
+//! The views: what a running process shows of itself, as JSON with stable names.
+//!
+//! Times are whole seconds or milliseconds as their names say; bytes are counted, never shown.
+
+use serde::{Deserialize, Serialize};
+
+/// `stagedoor status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The version of the running binary.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub up_seconds: u64,
+    /// Live sessions of all services.
+    pub sessions: usize,
+    /// The number of the health snapshot in force.
+    pub snapshot: u64,
+    /// How often the configuration has been loaded: 1 after the start.
+    pub generation: u64,
+    /// The services, by name.
+    pub services: Vec<ServiceView>,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub listen: String,
+    /// How targets are chosen, as a definition spells it.
+    pub balance: String,
+    /// The leader inferred from the checks, or written.
+    pub inferred: bool,
+    /// Who leads, by target name; absent where nobody does or where targets are balanced.
+    pub leader: Option<String>,
+    /// Live sessions.
+    pub live: u64,
+    /// Sessions ever accepted.
+    pub accepted: u64,
+    /// Sessions turned away.
+    pub refused: u64,
+    /// Dials that failed.
+    pub failed_dials: u64,
+    /// Sessions cut.
+    pub cut: u64,
+    /// Bytes to targets, of ended sessions.
+    pub bytes_to_target: u64,
+    /// Bytes to clients, of ended sessions.
+    pub bytes_to_client: u64,
+    /// Its targets in the order written.
+    pub targets: Vec<TargetView>,
+}
+
+/// One target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetView {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+    /// `unknown`, `up`, `down`; `unchecked` where nothing checks it.
+    pub health: String,
+    /// Live sessions.
+    pub live: usize,
+    /// Sessions ever led to it.
+    pub total: u64,
+    /// The last verdict, in words.
+    pub verdict: Option<String>,
+    /// The last check, step by step.
+    pub transcript: Option<String>,
+}
+
+/// `stagedoor tree`: one component and those that it supervises.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeView {
+    /// The component's name, as `stagedoor restart` takes it.
+    pub name: String,
+    /// `running`, `backing off`, `parked`, `stopped`.
+    pub state: String,
+    /// How often it has been restarted.
+    pub restarts: u64,
+    /// Why it was restarted last.
+    pub last_exit: Option<String>,
+    /// The arbiter it runs on.
+    pub arbiter: String,
+    /// Those below it.
+    pub children: Vec<Self>,
+}
+
+/// What a reload changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadView {
+    /// The generation in force after it.
+    pub generation: u64,
+    /// A line for each change; empty where nothing changed.
+    pub changes: Vec<String>,
+    /// Warnings of the new configuration.
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,181 @@
+//! Answers: carries out what the control socket asks, by asking the components.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use actix::{Actor, Context, Handler};
+use tokio::sync::oneshot;
+
+use crate::admin::command::{Ask, Command, Reply};
+use crate::admin::view::{ServiceView, StatusView, TargetView, TreeView};
+use crate::app::house::House;
+use crate::app::reload::{Reload, Reloader};
+use crate::config::model::Balance;
+use crate::health::snapshot::{Leadership, Snapshot};
+use crate::health::supervisor::{Known, Recall};
+use crate::proxy::live::LiveService;
+use crate::supervise::handle::Ref;
+
+/// What answers are made from.
+#[derive(Clone)]
+pub struct AnswererArgs {
+    /// The house.
+    pub house: House,
+    /// Who reloads.
+    pub reloader: Ref<Reloader>,
+    /// The tree of components.
+    pub tree: Arc<dyn Tree>,
+}
+
+/// The supervision tree, to whoever shows or prods it.
+pub trait Tree: Send + Sync {
+    /// The whole tree, from the root.
+    fn view(&self) -> TreeView;
+    /// Restarts a component or an arbiter. `false`: there is none of that name.
+    fn restart(&self, component: &str) -> bool;
+    /// Hits a component with a fault.
+    ///
+    /// # Errors
+    /// Why it cannot be done.
+    fn break_component(&self, component: &str, fault: &str) -> Result<(), String>;
+}
+
+/// The actor.
+pub struct Answerer {
+    args: AnswererArgs,
+}
+
+// === impl Answerer ===
+
+impl Answerer {
+    /// An answerer with these means.
+    pub fn new(args: AnswererArgs) -> Self {
+        Self { args }
+    }
+}
+
+impl Actor for Answerer {
+    type Context = Context<Self>;
+}
+
+impl Handler<Ask> for Answerer {
+    type Result = ();
+
+    fn handle(&mut self, ask: Ask, _: &mut Self::Context) {
+        let args = self.args.clone();
+        actix_rt::spawn(async move {
+            let reply = carry_out(&args, ask.command).await;
+            // The client may have gone away.
+            drop(ask.reply.send(reply));
+        });
+    }
+}
+
+async fn carry_out(args: &AnswererArgs, command: Command) -> Reply {
+    match command {
+        Command::Status => Reply::Status(status(args).await),
+        Command::Tree => Reply::Tree(args.tree.view()),
+        Command::Reload => reload(args).await,
+        Command::Restart { component } if args.tree.restart(&component) => {
+            Reply::Ok(format!("restarting {component}"))
+        }
+        Command::Restart { component } => Reply::Error(format!(
+            "no component is called `{component}`: `stagedoor tree` lists them"
+        )),
+        Command::Chaos { component, fault } => {
+            match args.tree.break_component(&component, &fault) {
+                Ok(()) => Reply::Ok(format!("{fault} for {component}")),
+                Err(why) => Reply::Error(why),
+            }
+        }
+    }
+}
+
+async fn reload(args: &AnswererArgs) -> Reply {
+    let (reply, result) = oneshot::channel();
+    args.reloader.tell(Reload { reply });
+    match result.await {
+        Ok(Ok(view)) => Reply::Reload(view),
+        Ok(Err(problems)) => {
+            Reply::Error(format!("reload refused, nothing was changed:\n{problems}"))
+        }
+        Err(_) => Reply::Error("the reloader crashed over it: nothing was changed".to_owned()),
+    }
+}
+
+async fn status(args: &AnswererArgs) -> StatusView {
+    let house = &args.house;
+    let known = house.health.ask(Recall).await.unwrap_or_default();
+    let snapshot = house.snapshot.load_full();
+    let live = house.live.load_full();
+    let mut services: Vec<ServiceView> =
+        live.iter().map(|live| service(house, live, &snapshot, &known)).collect();
+    services.sort_by(|a, b| a.name.cmp(&b.name));
+    StatusView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        up_seconds: house.started.elapsed().as_secs(),
+        sessions: house.registry.live(),
+        snapshot: snapshot.number,
+        generation: house.generation.load(Ordering::Relaxed),
+        services,
+    }
+}
+
+fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known) -> ServiceView {
+    let service = live.service();
+    let health = snapshot.services.get(&service.name);
+    let leader = health.and_then(|health| match &health.leadership {
+        Leadership::Leader(key) => Some(key),
+        Leadership::NotLed | Leadership::Nobody => None,
+    });
+    let target = |member: &crate::routing::pool::Member| {
+        let target = member.target();
+        let checked = health.and_then(|health| health.targets.get(&target.key));
+        let recalled = known.get(&(service.name.clone(), target.key.clone()));
+        TargetView {
+            name: target.name.to_string(),
+            address: target.address.to_string(),
+            health: checked.map_or_else(|| "unchecked".to_owned(), ToString::to_string),
+            live: member.live(),
+            total: member.total(),
+            verdict: recalled.map(|recalled| recalled.verdict.clone()),
+            transcript: recalled.map(|recalled| recalled.transcript.clone()),
+        }
+    };
+    let members = live.table.pool().members();
+    let leader_name = leader.and_then(|key| {
+        members
+            .iter()
+            .find(|member| member.target().key == *key)
+            .map(|m| m.target().name.to_string())
+    });
+    let counts = &live.counts;
+    let listen = house.sockets.local_address(&service.listen);
+    ServiceView {
+        name: service.name.to_string(),
+        listen: listen.map_or_else(|| service.listen.to_string(), |local| local.to_string()),
+        balance: spelling(service.pool.balance).to_owned(),
+        inferred: service.pool.balance_inferred,
+        leader: leader_name,
+        live: counts.live.get(),
+        accepted: counts.accepted.get(),
+        refused: counts.refused.get(),
+        failed_dials: counts.failed_dials.get(),
+        cut: counts.cut.get(),
+        bytes_to_target: counts.bytes_to_target.get(),
+        bytes_to_client: counts.bytes_to_client.get(),
+        targets: members.iter().map(|member| target(member)).collect(),
+    }
+}
+
+fn spelling(balance: Balance) -> &'static str {
+    match balance {
+        Balance::RoundRobin => "round_robin",
+        Balance::LeastConnections => "least_connections",
+        Balance::RandomTwo => "random_two",
+        Balance::SourceHash => "source_hash",
+        Balance::First => "first",
+        Balance::Leader => "leader",
+    }
+}

@@ -1,0 +1,182 @@
+//! Applying a model: all of it, or nothing.
+//!
+//! Whatever can fail comes first and can be taken back: names, then sockets. Then the health
+//! supervisor is told, so that a new target is unknown before anybody can route to it; then the
+//! services are in force, all at once; then listeners are started and stopped. The start of the
+//! process is the same walk from the empty model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::app::closing::Closer;
+use crate::app::house::House;
+use crate::config::check::HealthSpec;
+use crate::config::model::Model;
+use crate::config::names::{ListenAddress, TargetAddress};
+use crate::discovery::resolver::Want;
+use crate::health::supervisor::Configure;
+use crate::net::tuning::Tuning;
+use crate::proxy::listener::{Listener, ListenerArgs, Retire};
+use crate::proxy::live::LiveServices;
+use crate::supervise::child::ChildSpec;
+use crate::supervise::handle::Ref;
+use crate::supervise::slot::SlotId;
+use crate::supervise::supervisor::{StartChild, StopChild};
+
+/// Names that do not resolve by then are left to the background.
+const NAMES: Duration = Duration::from_secs(3);
+/// A component that is being restarted is back within this.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Why a model was not applied. The one before is in force, whole.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// These addresses could not be had.
+    #[error("{}", .0.join("\n"))]
+    Bind(Vec<String>),
+    /// A component did not answer.
+    #[error("{0} did not answer: nothing was changed")]
+    Unanswered(&'static str),
+}
+
+/// Puts `model` in force.
+///
+/// # Errors
+/// If an address cannot be bound; nothing has changed then.
+pub async fn apply(house: &House, closer: &Closer, model: Arc<Model>) -> Result<(), ApplyError> {
+    let old = house.model.load_full();
+    look_names_up(house, &model).await;
+    let addresses = |model: &Model| -> BTreeSet<ListenAddress> {
+        model.services.values().map(|service| service.listen.clone()).collect()
+    };
+    let (before, after) = (addresses(&old), addresses(&model));
+    bind(house, &model, after.difference(&before))?;
+    if let Err(error) = configure_health(house, &model).await {
+        after.difference(&before).for_each(|address| house.sockets.close(address));
+        return Err(error);
+    }
+    // What waits at an address that is given up is still served under the old services.
+    for address in before.difference(&after) {
+        stop_listener(house, address).await;
+    }
+    let previous = house.live.load_full();
+    house.live.store(Arc::new(LiveServices::of(&model, &previous)));
+    house.permits.set_limit(model.node.max_connections.or_else(crate::app::limits::most_sessions));
+    house.model.store(Arc::clone(&model));
+    house.generation.fetch_add(1, Ordering::Relaxed);
+    house.reconsider();
+    for address in after.difference(&before) {
+        start_listener(house, address).await;
+    }
+    close_removed(closer, &previous, &model);
+    Ok(())
+}
+
+async fn look_names_up(house: &House, model: &Model) {
+    let name_of = |address: &TargetAddress| match address {
+        TargetAddress::Name { host, .. } => Some(Arc::clone(host)),
+        TargetAddress::Ip(_) | TargetAddress::Unix(_) => None,
+    };
+    let services = || model.services.values();
+    let targets = services().flat_map(|service| &service.pool.targets).map(|t| &t.address);
+    let specs = services().filter_map(|service| service.health.as_deref());
+    let checks = specs.flat_map(|spec: &HealthSpec| &spec.checks).map(|check| &check.address);
+    let names: BTreeSet<Arc<str>> = targets.chain(checks).filter_map(name_of).collect();
+    if !names.is_empty() || !house.wanted_names.load().is_empty() {
+        let looked_up = tokio::time::timeout(NAMES, house.resolver.ask(Want(names))).await;
+        if !matches!(looked_up, Ok(Ok(()))) {
+            log::warn!("target names take long to look up: going on without");
+        }
+    }
+}
+
+fn bind<'a>(
+    house: &House,
+    model: &Model,
+    addresses: impl Iterator<Item = &'a ListenAddress>,
+) -> Result<(), ApplyError> {
+    let owner = |address: &ListenAddress| {
+        let service = model.services.values().find(|service| service.listen == *address);
+        service.map_or(String::new(), |service| {
+            format!("service \"{}\" ({}): ", service.name, service.source.display())
+        })
+    };
+    let tuning = |address: &ListenAddress| {
+        let service = model.services.values().find(|service| service.listen == *address);
+        service.map_or_else(Tuning::default, |service| Tuning::of(&service.limits))
+    };
+    house.sockets.bind_all(addresses.map(|address| (address, tuning(address)))).map_err(|errors| {
+        ApplyError::Bind(
+            errors.iter().map(|error| format!("{}{error}", owner(&error.address))).collect(),
+        )
+    })
+}
+
+async fn configure_health(house: &House, model: &Model) -> Result<(), ApplyError> {
+    let services = model.services.values().cloned().collect();
+    let configured = tokio::time::timeout(ANSWER, house.health.ask(Configure { services })).await;
+    match configured {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(ApplyError::Unanswered("the health supervisor")),
+    }
+}
+
+async fn start_listener(house: &House, address: &ListenAddress) {
+    let handle: Ref<Listener> = Ref::vacant(&*format!("listener/{address}"));
+    let args = ListenerArgs {
+        listen: Arc::new(address.clone()),
+        live: Arc::clone(&house.live),
+        sockets: house.sockets.clone(),
+        permits: house.permits.clone(),
+        workers: Arc::clone(&house.workers),
+        routers: Arc::clone(&house.routers),
+    };
+    let slot = {
+        let mut listeners = listeners(house);
+        listeners.insert(address.clone(), handle.clone());
+        SlotId::Data(u16::try_from(listeners.len() % house.workers.len()).unwrap_or(0))
+    };
+    let spec = ChildSpec::new(&handle, slot, move |_| Listener::new(args.clone()));
+    if !matches!(house.data.ask(StartChild(spec)).await, Ok(true)) {
+        log::error!(listen:% = address; "listener not started: its supervisor is gone");
+    }
+    let local = house.sockets.local_address(address).map(|local| local.to_string());
+    let shown = local.unwrap_or_else(|| address.to_string());
+    if let Some(live) = house.live.load().at(address) {
+        log::info!("listening on {shown} for service \"{}\"", live.service().name);
+    }
+}
+
+/// Serves what waits at an address, then gives it up.
+pub async fn stop_listener(house: &House, address: &ListenAddress) {
+    let Some(handle) = listeners(house).remove(address) else { return };
+    let retired = tokio::time::timeout(ANSWER, handle.ask(Retire)).await;
+    if !matches!(retired, Ok(Ok(()))) {
+        log::warn!(listen:% = address; "listener was stuck: connections in its queue are lost");
+    }
+    if !matches!(house.data.ask(StopChild(handle.name().clone())).await, Ok(true)) {
+        log::error!(listen:% = address; "listener not stopped: its supervisor is gone");
+    }
+    house.sockets.close(address);
+}
+
+fn close_removed(closer: &Closer, previous: &LiveServices, model: &Model) {
+    for old in previous.iter() {
+        let kept = model.services.get(&old.service().name);
+        for target in &old.service().pool.targets {
+            let stays = kept.is_some_and(|service| {
+                service.pool.targets.iter().any(|kept| kept.key == target.key)
+            });
+            if !stays {
+                closer.target_removed(old, &target.key);
+            }
+        }
+    }
+}
+
+fn listeners(house: &House) -> MutexGuard<'_, BTreeMap<ListenAddress, Ref<Listener>>> {
+    // Every change is one call of `BTreeMap`: sound whatever panicked.
+    house.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+}

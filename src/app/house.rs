@@ -1,0 +1,102 @@
+//! The house: what outlives every component, made once at the start and handed to all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use actix::Actor;
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+use crate::config::model::Model;
+use crate::config::names::ListenAddress;
+use crate::discovery::resolver::Resolver;
+use crate::health::snapshot::{Snapshot, SnapshotCell};
+use crate::health::supervisor::HealthSupervisor;
+use crate::net::names::NameBook;
+use crate::proxy::listener::Listener;
+use crate::proxy::live::LiveCell;
+use crate::proxy::permits::Permits;
+use crate::proxy::registry::Registry;
+use crate::proxy::router::{Reconsider, Router};
+use crate::proxy::sockets::SocketTable;
+use crate::proxy::worker::{Worker, Workers};
+use crate::supervise::handle::Ref;
+use crate::supervise::supervisor::Supervisor;
+
+/// What outlives every component.
+#[derive(Clone)]
+pub struct House {
+    /// The model in force.
+    pub model: Arc<ArcSwap<Model>>,
+    /// How many models have been in force.
+    pub generation: Arc<AtomicU64>,
+    /// When the process started.
+    pub started: Instant,
+    /// Every listening socket.
+    pub sockets: SocketTable,
+    /// The services in force.
+    pub live: LiveCell,
+    /// What is known of their targets.
+    pub snapshot: SnapshotCell,
+    /// The addresses of target names.
+    pub names: Arc<ArcSwap<NameBook>>,
+    /// The names that are looked up.
+    pub wanted_names: Arc<ArcSwap<BTreeSet<Arc<str>>>>,
+    /// Every session.
+    pub registry: Arc<Registry>,
+    /// The bound on all of them.
+    pub permits: Permits,
+    /// The data arbiters' queues and counts.
+    pub workers: Workers,
+    /// Their routers, in the same order.
+    pub routers: Arc<[Ref<Router>]>,
+    /// The listeners, by the address each listens at.
+    pub listeners: Arc<Mutex<BTreeMap<ListenAddress, Ref<Listener>>>>,
+    /// The component that judges targets.
+    pub health: Ref<HealthSupervisor>,
+    /// The component that resolves names.
+    pub resolver: Ref<Resolver>,
+    /// The group of routers and listeners.
+    pub data: Ref<Supervisor>,
+    /// The group of checkers.
+    pub checkers: Ref<Supervisor>,
+}
+
+impl House {
+    /// An empty house for this many workers and these groups.
+    pub fn new(workers: NonZeroUsize, data: Ref<Supervisor>, checkers: Ref<Supervisor>) -> Self {
+        let routers = (0..workers.get()).map(|index| vacant(&format!("router/{index}"))).collect();
+        Self {
+            model: Arc::default(),
+            generation: Arc::default(),
+            started: Instant::now(),
+            sockets: SocketTable::default(),
+            live: LiveCell::default(),
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
+            names: Arc::default(),
+            wanted_names: Arc::default(),
+            registry: Registry::new(workers.get()),
+            permits: Permits::new(None),
+            workers: Worker::crew(workers.get()),
+            routers,
+            listeners: Arc::default(),
+            health: vacant("health"),
+            resolver: vacant("resolver"),
+            data,
+            checkers,
+        }
+    }
+
+    /// Has every router look at what it holds and remembers again.
+    pub fn reconsider(&self) {
+        for router in &*self.routers {
+            router.tell(Reconsider);
+        }
+    }
+}
+
+fn vacant<A: Actor<Context = actix::Context<A>>>(name: &str) -> Ref<A> {
+    Ref::vacant(name)
+}

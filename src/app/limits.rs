@@ -1,0 +1,26 @@
+//! The limits of the process: descriptors, and how many sessions they are enough for.
+
+use std::num::NonZeroUsize;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors that are never given to sessions: listeners, checks, the control socket, reloads.
+const RESERVED: u64 = 64;
+/// A session holds two sockets, and a share of pooled pipes while it moves bulk.
+const PER_SESSION: u64 = 2;
+
+/// Raises the limit of open descriptors as far as the system lets it.
+pub fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        log::warn!("the limit of open descriptors cannot be raised: {error}");
+    }
+}
+
+/// As many sessions as the descriptors of this process are enough for; `None`: no bound is known.
+pub fn most_sessions() -> Option<NonZeroUsize> {
+    let descriptors = getrlimit(Resource::Nofile).current?;
+    let sessions = descriptors.saturating_sub(RESERVED) / PER_SESSION;
+    NonZeroUsize::new(usize::try_from(sessions.max(1)).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,267 @@
+//! `stagedoor run`: one process, from its configuration to its exit code.
+//!
+//! Exit codes: 0 stopped as asked, 1 could not start, 70 a part of it could not be kept running.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::{Arbiter, System};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::admin::control::{ControlArgs, ControlServer, ControlSocket};
+use crate::app::answers::{Answerer, AnswererArgs};
+use crate::app::apply::apply;
+use crate::app::closing::Closer;
+use crate::app::house::House;
+use crate::app::reload::{Reload, Reloader, ReloaderArgs};
+use crate::app::signals::Asked;
+use crate::app::tree::RunningTree;
+use crate::app::{limits, shutdown, signals};
+use crate::config::load::Sources;
+use crate::config::model::{Model, Node};
+use crate::discovery::resolver::{NameMoved, Resolver, ResolverArgs};
+use crate::health::staff::Staff;
+use crate::health::supervisor::{HealthArgs, HealthSupervisor, HostMoved, TargetLost};
+use crate::proxy::desk::Desk;
+use crate::proxy::router::Router;
+use crate::supervise::arbiters::Slots;
+use crate::supervise::child::ChildSpec;
+use crate::supervise::handle::{Recipient, Ref};
+use crate::supervise::intensity::Intensity;
+use crate::supervise::root::start_root;
+use crate::supervise::slot::SlotId;
+use crate::supervise::supervisor::{Group, StartChild};
+use crate::supervise::view::GaveUp;
+use crate::telemetry::log_writer::LogWriter;
+
+/// What is logged last is written within this.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+const GAVE_UP: u8 = 70;
+
+/// Runs the process until it is told to stop. Returns its exit code.
+pub fn run(model: Model, sources: Sources, log: &LogWriter) -> u8 {
+    limits::raise_descriptors();
+    crate::supervise::panics::install_hook();
+    let code = System::new().block_on(async move {
+        match live(model, sources).await {
+            Ok(code) => code,
+            Err(error) => {
+                log::error!("cannot start: {error}");
+                1
+            }
+        }
+    });
+    log.flush_within(LAST_WORDS);
+    code
+}
+
+async fn live(model: Model, sources: Sources) -> anyhow::Result<u8> {
+    let mut asked = signals::catch()?;
+    let (gave_up, mut given_up) = mpsc::unbounded_channel();
+    let process = Process::start(&model.node, sources, gave_up).await?;
+    let model = Arc::new(model);
+    apply(&process.house, &process.closer, Arc::clone(&model)).await?;
+    process.open_control_socket(&model.node).await;
+    log::info!("ready: {} services, process {}", model.services.len(), std::process::id());
+    loop {
+        tokio::select! {
+            Some(what) = asked.recv() => match what {
+                Asked::Reload => process.reload(),
+                Asked::Nothing(name) => log::warn!("signal {name} has no meaning in this release"),
+                Asked::Stop => break,
+            },
+            Some(GaveUp { name, reason }) = given_up.recv() => {
+                log::error!(component:% = name; "cannot be kept running, stopping: {reason}");
+                process.stop(&mut asked).await;
+                return Ok(GAVE_UP);
+            }
+        }
+    }
+    process.stop(&mut asked).await;
+    log::info!("stopped");
+    Ok(0)
+}
+
+/// The running process.
+struct Process {
+    house: House,
+    closer: Closer,
+    root: Arc<Group>,
+    slots: Arc<Slots>,
+    reloader: Ref<Reloader>,
+    sources: Arc<Sources>,
+}
+
+impl Process {
+    async fn start(
+        node: &Node,
+        sources: Sources,
+        gave_up: mpsc::UnboundedSender<GaveUp>,
+    ) -> anyhow::Result<Self> {
+        let workers = u16::try_from(node.workers.get()).unwrap_or(u16::MAX);
+        let ids = (0..workers).map(SlotId::Data).chain([SlotId::Control]);
+        let slots = Slots::open(ids, node.supervision.hang)?;
+        let intensity = Intensity {
+            restarts: node.supervision.intensity.get(),
+            window: node.supervision.window,
+        };
+        let group = |name: &str| Group::new(name, &slots, intensity, fastrand::u64(..));
+        let (root, data, checkers) = (group("stagedoor"), group("data"), group("checkers"));
+        let house = House::new(node.workers, data.handle().clone(), checkers.handle().clone());
+        let closer = Closer {
+            live: Arc::clone(&house.live),
+            snapshot: Arc::clone(&house.snapshot),
+            registry: Arc::clone(&house.registry),
+            main: Arbiter::current(),
+        };
+        let reloader = Ref::vacant("reloader");
+        let sources = Arc::new(sources);
+        let process = Self { house, closer, root, slots, reloader, sources };
+        start_root(&process.root, Recipient::from_fn(move |up| gave_up.send(up).is_ok()));
+        for spec in process.top_children(&data, &checkers, intensity) {
+            process.root.handle().ask(StartChild(spec)).await?;
+        }
+        for spec in process.routers(intensity) {
+            data.handle().ask(StartChild(spec)).await?;
+        }
+        Ok(process)
+    }
+
+    fn top_children(
+        &self,
+        data: &Arc<Group>,
+        checkers: &Arc<Group>,
+        intensity: Intensity,
+    ) -> Vec<ChildSpec> {
+        let house = &self.house;
+        let health = HealthArgs {
+            memory: Arc::default(),
+            snapshot: Arc::clone(&house.snapshot),
+            staff: Arc::new(Staff::new(
+                house.checkers.clone(),
+                Arc::clone(&house.names),
+                house.health.recipient(),
+            )),
+            published: {
+                let house = house.clone();
+                Recipient::from_fn(move |_| {
+                    house.reconsider();
+                    true
+                })
+            },
+            lost: {
+                let closer = self.closer.clone();
+                Recipient::from_fn(move |lost: TargetLost| {
+                    closer.target_lost(&lost.service, &lost.target);
+                    true
+                })
+            },
+        };
+        let resolver = ResolverArgs {
+            book: Arc::clone(&house.names),
+            wanted: Arc::clone(&house.wanted_names),
+            moved: {
+                let health = house.health.clone();
+                Recipient::from_fn(move |NameMoved { host }| health.tell(HostMoved { host }))
+            },
+        };
+        let reloader = ReloaderArgs {
+            sources: Arc::clone(&self.sources),
+            house: house.clone(),
+            closer: self.closer.clone(),
+        };
+        vec![
+            checkers.spec(),
+            ChildSpec::new(&house.health, SlotId::Control, move |_| {
+                HealthSupervisor::new(health.clone())
+            })
+            .intensity(intensity),
+            ChildSpec::new(&house.resolver, SlotId::Control, move |_| {
+                Resolver::new(resolver.clone())
+            })
+            .intensity(intensity),
+            data.spec(),
+            ChildSpec::new(&self.reloader, SlotId::Control, move |_| {
+                Reloader::new(reloader.clone())
+            })
+            .intensity(intensity),
+        ]
+    }
+
+    fn routers(&self, intensity: Intensity) -> Vec<ChildSpec> {
+        let house = &self.house;
+        let spec = |(index, router): (usize, &Ref<Router>)| {
+            let desk = Arc::new(Desk {
+                index,
+                workers: Arc::clone(&house.workers),
+                routes: router.recipient(),
+                live: Arc::clone(&house.live),
+                snapshot: Arc::clone(&house.snapshot),
+                names: Arc::clone(&house.names),
+                registry: Arc::clone(&house.registry),
+                suspicions: house.health.recipient(),
+            });
+            let slot = SlotId::Data(u16::try_from(index).unwrap_or(u16::MAX));
+            ChildSpec::new(router, slot, move |_| Router::new(Arc::clone(&desk)))
+                .intensity(intensity)
+        };
+        house.routers.iter().enumerate().map(spec).collect()
+    }
+
+    /// Opens the control socket, or says why this process runs without one.
+    async fn open_control_socket(&self, node: &Node) {
+        let Some(path) = &node.control_socket else { return };
+        let socket = match ControlSocket::bind(path) {
+            Ok(socket) => Arc::new(socket),
+            Err(error) => {
+                let why = match error.kind() {
+                    io::ErrorKind::AddrInUse => "another stagedoor answers there".to_owned(),
+                    _ => error.to_string(),
+                };
+                return log::warn!(path:% = path.display(); "running without a control socket: {why}");
+            }
+        };
+        let answers = Ref::vacant("answers");
+        let tree = RunningTree { root: Arc::clone(&self.root), slots: Arc::clone(&self.slots) };
+        let args = AnswererArgs {
+            house: self.house.clone(),
+            reloader: self.reloader.clone(),
+            tree: Arc::new(tree),
+        };
+        let control = ControlArgs { socket, commands: answers.recipient() };
+        let specs = [
+            ChildSpec::new(&answers, SlotId::Control, move |_| Answerer::new(args.clone())),
+            ChildSpec::new(&Ref::vacant("control"), SlotId::Control, move |_| {
+                ControlServer::new(control.clone())
+            }),
+        ];
+        for spec in specs {
+            if !matches!(self.root.handle().ask(StartChild(spec)).await, Ok(true)) {
+                return log::error!("the control socket could not be started");
+            }
+        }
+        log::info!("control socket at {}", path.display());
+    }
+
+    fn reload(&self) {
+        let (reply, _) = oneshot::channel();
+        self.reloader.tell(Reload { reply });
+    }
+
+    /// Drains, or ends at once when asked to stop a second time.
+    async fn stop(&self, asked: &mut mpsc::UnboundedReceiver<Asked>) {
+        let limit = self.house.model.load().node.shutdown_timeout;
+        let again = async {
+            while let Some(what) = asked.recv().await {
+                if what == Asked::Stop {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = shutdown::drain(&self.house, limit) => {}
+            () = again => shutdown::cut_what_is_left(&self.house).await,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Shutdown: stop accepting, let sessions end, cut what is left.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::app::apply::stop_listener;
+use crate::app::house::House;
+use crate::config::names::ListenAddress;
+use crate::proxy::registry::CutReason;
+
+/// How often the drain looks whether the last session has ended.
+const LOOK: Duration = Duration::from_millis(10);
+/// CutReason sessions write their outcomes within this.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Stops accepting and waits until no session is left, or `limit` has passed. What is left then is
+/// reset. Health goes on meanwhile: sessions that drain still obey it.
+pub async fn drain(house: &House, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    stop_accepting(house).await;
+    let live = sessions(house);
+    if live > 0 {
+        log::info!("stopping: {live} sessions may end by themselves for {limit:?}");
+    }
+    while sessions(house) > 0 && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+    }
+    cut_what_is_left(house).await;
+}
+
+/// Resets every session there is.
+pub async fn cut_what_is_left(house: &House) {
+    let cut = house.registry.cut_all(CutReason::Shutdown);
+    if cut > 0 {
+        log::warn!("stopping: {cut} sessions cut");
+    }
+    let deadline = Instant::now() + LAST_WORDS;
+    while sessions(house) > 0 && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn stop_accepting(house: &House) {
+    let addresses: Vec<ListenAddress> = {
+        let listeners = house.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.keys().cloned().collect()
+    };
+    for address in addresses {
+        stop_listener(house, &address).await;
+    }
+}
+
+/// Sessions, those included that no router has opened yet.
+fn sessions(house: &House) -> usize {
+    house.workers.iter().map(|worker| worker.live()).sum()
+}

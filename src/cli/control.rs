@@ -1,0 +1,62 @@
+//! `stagedoor status | tree | reload | restart`: talks to a running process over its control socket.
+//!
+//! Exit codes: 0 done, 1 the process said no, 3 no process answers.
+
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::admin::command::{Command, Reply};
+use crate::cli::show;
+
+/// A reload may look names up; nothing takes longer than this.
+const PATIENCE: Duration = Duration::from_secs(65);
+
+/// Sends one command to the process at `socket` and prints its answer.
+pub fn main(socket: &Path, command: &Command, json: bool) -> ExitCode {
+    match ask(socket, command) {
+        Ok(reply) => {
+            let text = if json { show::json(&reply) } else { show::text(&reply) };
+            print!("{text}");
+            match reply {
+                Reply::Error(_) => ExitCode::from(1),
+                Reply::Ok(_) | Reply::Status(_) | Reply::Tree(_) | Reply::Reload(_) => {
+                    ExitCode::SUCCESS
+                }
+            }
+        }
+        Err(error) => {
+            eprintln!("stagedoor: {error:#}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// Sends one command and reads the answer.
+///
+/// # Errors
+/// If nobody answers, or not in time, or with something else than a reply.
+pub fn ask(socket: &Path, command: &Command) -> anyhow::Result<Reply> {
+    let shown = socket.display();
+    let mut stream = match UnixStream::connect(socket) {
+        Ok(stream) => stream,
+        Err(error)
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+        {
+            bail!(
+                "no running stagedoor answers at {shown}: start one with `stagedoor run`, or name \
+                 its socket with --socket"
+            )
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot reach {shown}")),
+    };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("{}\n", serde_json::to_string(command)?).as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).with_context(|| format!("no answer at {shown}"))?;
+    serde_json::from_str(&line).with_context(|| format!("{shown} answers something else: {line:?}"))
+}
