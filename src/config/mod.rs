@@ -15,6 +15,7 @@ pub mod names;
 pub mod place;
 pub mod problem;
 pub mod read;
+pub mod render;
 pub mod schema;
 pub mod secrets;
 pub mod shape;

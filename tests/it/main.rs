@@ -1,1 +1,7 @@
 //! Behaviour, as one test binary: a file a behaviour, one harness.
+
+mod harness;
+
+mod floors;
+mod redis_leader;
+mod relaying;

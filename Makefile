@@ -1,0 +1,35 @@
+# The doors a newcomer uses. `make` alone lists them.
+
+.PHONY: help demo run test quick lint doc chaos tools clean
+.DEFAULT_GOAL := help
+
+help: ## list these
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: ## a proxy in front of an echo server, with nothing to install
+	cargo run --quiet -- run examples/echo/echo.json
+
+test: tools lint doc ## everything that has to pass, installing what it needs
+	cargo test --all-targets --features chaos
+	cargo test --doc
+	cargo deny check bans licenses sources
+
+quick: ## the tests that need no other server
+	cargo test --lib --bins
+
+lint:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --features chaos -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --quiet
+
+chaos: ## a thousand of each fault under traffic
+	STAGEDOOR_CHAOS=1000 cargo test --features chaos --test it chaos -- --nocapture
+
+tools: ## install what the tests need (Debian)
+	@.ci/tools
+
+clean:
+	cargo clean

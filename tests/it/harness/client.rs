@@ -1,0 +1,64 @@
+//! A plain TCP client that can half-close, reset, and say how a connection ended.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+/// Longer than anything here takes, so that a hang is a failure and not a hang.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How the other side ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// With a FIN: everything it said has arrived.
+    Cleanly,
+    /// With an RST.
+    Reset,
+}
+
+/// Connects to a port of the loopback.
+pub fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a deadline can be set");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a deadline can be set");
+    stream
+}
+
+/// Reads to the end: what came, and how it ended.
+pub fn read_to_end(stream: &mut TcpStream) -> (Vec<u8>, Ended) {
+    let mut all = Vec::new();
+    match stream.read_to_end(&mut all) {
+        Ok(_) => (all, Ended::Cleanly),
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => (all, Ended::Reset),
+        Err(error) => panic!("neither closed nor reset: {error}"),
+    }
+}
+
+/// Sends `request` and reads exactly as many bytes back.
+pub fn echoed(stream: &mut TcpStream, request: &[u8]) -> Vec<u8> {
+    stream.write_all(request).expect("the proxy takes it");
+    let mut reply = vec![0; request.len()];
+    stream.read_exact(&mut reply).expect("the echo comes back");
+    reply
+}
+
+/// Sends `request`, half-closes, and reads to the end.
+pub fn exchange(port: u16, request: &[u8]) -> (Vec<u8>, Ended) {
+    let mut stream = connect(port);
+    stream.write_all(request).expect("the proxy takes it");
+    stream.shutdown(Shutdown::Write).expect("it is connected");
+    read_to_end(&mut stream)
+}
+
+/// Closes with an RST.
+pub fn reset(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger can be set");
+    drop(stream);
+}
+
+/// Sets the receive buffer, so that a reader that does not read fills up soon.
+pub fn narrow(stream: &TcpStream) {
+    SockRef::from(stream).set_recv_buffer_size(4096).expect("a buffer can be set");
+}

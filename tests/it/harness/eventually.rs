@@ -1,0 +1,21 @@
+//! Waiting for a condition instead of sleeping.
+
+use std::time::Duration;
+
+/// Nothing in these tests takes longer on a healthy machine, however busy.
+const DEADLINE: Duration = Duration::from_secs(20);
+const STEP: Duration = Duration::from_millis(5);
+
+/// Waits until `probe` gives something; panics with `what` if it never does.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(waited < DEADLINE, "not within {DEADLINE:?}: {what}");
+        std::thread::park_timeout(STEP);
+        waited += STEP;
+    }
+}

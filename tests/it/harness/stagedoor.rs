@@ -1,0 +1,158 @@
+//! The real binary, with its log read line by line and its control socket at hand.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::eventually::eventually;
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_stagedoor");
+
+/// A running proxy in a folder of its own; killed when dropped.
+pub struct Stagedoor {
+    child: Child,
+    folder: tempfile::TempDir,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Stagedoor {
+    /// Starts `stagedoor run` on one definition and waits until it listens.
+    pub fn run(definition: &serde_json::Value) -> Self {
+        Self::run_with(definition, &[])
+    }
+
+    /// The same with further arguments.
+    pub fn run_with(definition: &serde_json::Value, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("service.json");
+        std::fs::write(&file, serde_json::to_vec_pretty(definition).expect("it is JSON"))
+            .expect("the folder can be written to");
+        let mut child = Command::new(BINARY)
+            .arg("run")
+            .arg(&file)
+            .args(["--set", &format!("admin.socket={}", socket_in(&folder).display())])
+            .args(["--set", &format!("state_dir={}", folder.path().display())])
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary has been built");
+        let log = Arc::default();
+        let stderr = child.stderr.take().expect("it is piped");
+        std::thread::spawn({
+            let log = Arc::clone(&log);
+            move || follow(stderr, &log)
+        });
+        let stagedoor = Self { child, folder, log };
+        stagedoor.logged("ready");
+        stagedoor
+    }
+
+    /// The definition's file, to be changed before a reload.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("service.json")
+    }
+
+    /// Its control socket.
+    pub fn socket(&self) -> PathBuf {
+        socket_in(&self.folder)
+    }
+
+    /// Waits for a log line that contains `text` and returns it.
+    #[track_caller]
+    pub fn logged(&self, text: &str) -> String {
+        self.logged_after(0, text)
+    }
+
+    /// The same, of lines after the first `mark`.
+    #[track_caller]
+    pub fn logged_after(&self, mark: usize, text: &str) -> String {
+        let found = || self.log().iter().skip(mark).find(|line| line.contains(text)).cloned();
+        let mut waited = 0;
+        eventually(&format!("the log says {text:?}"), || {
+            waited += 1;
+            assert!(waited < 3_990, "the log never says {text:?}:\n{}", self.log().join("\n"));
+            found()
+        })
+    }
+
+    /// How many lines there are now: a mark for `logged_after`.
+    pub fn mark(&self) -> usize {
+        self.log().len()
+    }
+
+    /// Everything logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Runs another stagedoor command against this process.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        Command::new(BINARY)
+            .args(arguments)
+            .arg("--socket")
+            .arg(self.socket())
+            .output()
+            .expect("the binary runs")
+    }
+
+    /// The same, parsed as JSON.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self.command(&[arguments, &["--json"]].concat());
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the process is still there");
+    }
+
+    /// Waits until it has ended.
+    pub fn ended(&mut self) -> ExitStatus {
+        eventually("the process ends", || self.child.try_wait().expect("a child can be awaited"))
+    }
+
+    /// Is it still running?
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be awaited").is_none()
+    }
+
+    /// Its open descriptors.
+    pub fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
+        std::fs::read_dir(folder).expect("the process is still there").count()
+    }
+}
+
+impl Drop for Stagedoor {
+    fn drop(&mut self) {
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a child can be awaited");
+        if std::thread::panicking() {
+            eprintln!("--- the log of the process under test\n{}", self.log().join("\n"));
+        }
+    }
+}
+
+/// Runs a command to its end.
+pub fn stagedoor(arguments: &[&str], folder: &Path) -> Output {
+    Command::new(BINARY).args(arguments).current_dir(folder).output().expect("the binary runs")
+}
+
+fn socket_in(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join("control.sock")
+}
+
+fn follow(stderr: std::process::ChildStderr, log: &Mutex<Vec<String>>) {
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+}

@@ -1,0 +1,105 @@
+//! The main job: the page's Redis definition, on real Redis servers, with the role swapped.
+
+use serde_json::{Value, json};
+
+use crate::harness::eventually::eventually;
+use crate::harness::port::free_port;
+use crate::harness::redis::{Client, Redis};
+use crate::harness::stagedoor::Stagedoor;
+
+/// The page's own definition with only addresses changed.
+fn definition(listen: u16, targets: &[&Redis]) -> Value {
+    let url = |redis: &&Redis| format!("127.0.0.1:{}", redis.port());
+    let check = |redis: &&Redis| {
+        json!({ "url": url(redis), "commands": [
+            { "name": "send", "message": "PING\r\n" },
+            { "name": "expect", "message": "+PONG" },
+            { "name": "send", "message": "info  replication\r\n" },
+            { "name": "expect", "message": "role:master" },
+            { "name": "send", "message": "QUIT\r\n" },
+            { "name": "send", "message": "+OK" },
+        ] })
+    };
+    json!({
+        "name": "Redis Sentinel",
+        "listen_port": listen,
+        "protocol": "tcp",
+        "enable_load_balancing": true,
+        "proxy": { "target_list": targets.iter().map(url).collect::<Vec<_>>() },
+        "check_host_against_uptime_tests": true,
+        "uptime_tests": { "check_list": targets.iter().map(check).collect::<Vec<_>>() },
+    })
+}
+
+fn role(client: &mut Client) -> Option<String> {
+    let info = client.try_call("INFO replication")?;
+    info.lines().find_map(|line| line.strip_prefix("role:").map(str::to_owned))
+}
+
+fn port_reached(listen: u16) -> Option<u16> {
+    let mut client = Client::try_connect(listen)?;
+    let reply = client.try_call("CONFIG GET port")?;
+    assert_eq!(reply, "*2");
+    assert_eq!(client.reply()?, "port");
+    client.reply()?.parse().ok()
+}
+
+#[test]
+fn every_connection_from_the_first_on_reaches_the_master() {
+    let master = Redis::master();
+    let replica = Redis::replica_of(&master);
+    let listen = free_port();
+    // The master stands last, so that neither order nor turns could find it by chance.
+    let stagedoor = Stagedoor::run(&definition(listen, &[&replica, &master]));
+    for _ in 0..40 {
+        assert_eq!(port_reached(listen), Some(master.port()));
+    }
+    let mut pipelining = Client::connect(listen);
+    for number in 0..500 {
+        pipelining.send(&format!("SET key{number} {number}")).unwrap();
+    }
+    for _ in 0..500 {
+        assert_eq!(pipelining.reply().as_deref(), Some("+OK"));
+    }
+    assert!(
+        stagedoor.log().iter().any(|line| line.contains("because every check expects role:master")),
+        "says what it inferred"
+    );
+}
+
+#[test]
+fn after_a_swap_of_roles_new_connections_reach_the_new_master_and_old_sessions_are_closed() {
+    let (old, listen) = (Redis::master(), free_port());
+    let new = Redis::replica_of(&old);
+    let stagedoor = Stagedoor::run(&definition(listen, &[&old, &new]));
+    let mut session = Client::connect(listen);
+    assert_eq!(role(&mut session).as_deref(), Some("master"));
+    let mark = stagedoor.mark();
+    new.promote();
+    old.demote_under(&new);
+    eventually("a new connection reaches the new master", || {
+        (port_reached(listen)? == new.port()).then_some(())
+    });
+    assert!(session.is_closed(), "the session on the demoted master is closed");
+    for _ in 0..20 {
+        assert_eq!(port_reached(listen), Some(new.port()));
+    }
+    // The reason is said: which step, and what came back instead.
+    let line = stagedoor.logged_after(mark, "role:slave");
+    assert!(line.contains("role:master"), "{line}");
+}
+
+#[test]
+fn while_both_claim_to_be_master_only_one_leads() {
+    let (first, listen) = (Redis::master(), free_port());
+    let second = Redis::replica_of(&first);
+    let stagedoor = Stagedoor::run(&definition(listen, &[&first, &second]));
+    assert_eq!(port_reached(listen), Some(first.port()));
+    let mark = stagedoor.mark();
+    // Promoted while the incumbent still claims the role: it takes over, and alone.
+    second.promote();
+    stagedoor.logged_after(mark, "leads");
+    for _ in 0..40 {
+        assert_eq!(port_reached(listen), Some(second.port()));
+    }
+}
