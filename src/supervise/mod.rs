@@ -1,11 +1,18 @@
 //! Floor 1: restarts. Knows nothing of proxies, nor of any other room.
 
 pub mod arbiters;
+#[cfg(test)]
+mod arbiters_tests;
 pub mod backoff;
 mod beat;
 mod cell;
+#[cfg(test)]
+mod cell_tests;
 #[cfg(feature = "chaos")]
 pub mod chaos;
+#[cfg(feature = "chaos")]
+#[cfg(test)]
+mod chaos_tests;
 pub mod child;
 mod children;
 #[cfg(test)]
@@ -27,5 +34,9 @@ mod residence;
 pub mod root;
 pub mod slot;
 pub mod supervisor;
+#[cfg(test)]
+mod supervisor_tests;
 mod table;
+#[cfg(test)]
+mod trial;
 pub mod view;
