@@ -1,13 +1,14 @@
 //! Arbiters that die, hang, or are replaced on request, with actors and tasks on them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::supervise::slot::{Generation, SlotId};
+use crate::supervise::handle::Recipient;
+use crate::supervise::slot::{Generation, Loss, SlotId, SlotReplaced};
 use crate::supervise::trial::{Chart, DATA, HANG, House, Knock, Trap, eventually};
 
 /// A detached task on the slot's arbiter, as a session is one: counts as long as it lives.
@@ -38,6 +39,12 @@ fn a_dead_arbiter_is_replaced_and_no_message_is_lost() {
         let (other, _) = house.admit("other").await;
         assert_eq!(handle.ask(Knock).await, Ok(1));
         let before = thread(&chart);
+        let news = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&news);
+        let _subscription = house.slots.subscribe(Recipient::from_fn(move |replaced| {
+            heard.lock().unwrap().push(replaced);
+            true
+        }));
         assert!(house.slots.arbiter(DATA).unwrap().stop());
         // While it dies, is dead, or is already replaced.
         for _ in 0..50 {
@@ -48,7 +55,9 @@ fn a_dead_arbiter_is_replaced_and_no_message_is_lost() {
         assert!(handle.ask(Knock).await.is_ok());
         assert_ne!(thread(&chart), before);
         assert_eq!(house.view("patient").unwrap().restarts, 0, "not its fault");
-        assert_eq!(generation(&house), Generation(1));
+        let generation = Generation(1);
+        let replaced = SlotReplaced { slot: DATA, generation, why: Loss::Dead, recent: 1 };
+        assert_eq!(*news.lock().unwrap(), [replaced]);
     });
 }
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 use actix::dev::SendError;
 use actix::{Actor, Context, Handler};
 
+use crate::supervise::backoff::Backoff;
 use crate::supervise::child::ChildSpec;
 use crate::supervise::exit::Exit;
 use crate::supervise::handle::{Recipient, Ref};
 use crate::supervise::intensity::Intensity;
+use crate::supervise::panics::guarded;
 use crate::supervise::policy::GiveUp;
 use crate::supervise::slot::SlotId;
 use crate::supervise::supervisor::{
@@ -75,7 +77,9 @@ fn a_group_that_gives_up_is_renewed_by_the_one_above_and_the_root_tells_the_proc
         assert!(house.root.ask(StartChild(group.spec().intensity(FEW))).await.unwrap());
         let (handle, chart) = (Ref::vacant("patient"), Arc::new(Chart::default()));
         let (quiet, other) = (Ref::vacant("quiet"), Arc::new(Chart::default()));
-        group.handle().ask(StartChild(patient(&handle, DATA, &chart))).await.unwrap();
+        let backoff = Backoff { max: Duration::from_millis(50), ..Backoff::default() };
+        let spec = patient(&handle, DATA, &chart).backoff(backoff);
+        group.handle().ask(StartChild(spec)).await.unwrap();
         group.handle().ask(StartChild(patient(&quiet, DATA, &other))).await.unwrap();
         assert_eq!(quiet.ask(Knock).await, Ok(1));
         while house.given_up.lock().unwrap().is_empty() {
@@ -226,5 +230,26 @@ fn a_flood_of_one_actor_does_not_starve_its_arbiter_as_it_does_in_actix() {
         assert_eq!(chart.makes(), 1, "its arbiter was not taken for hung");
         assert_eq!(house.root.ask(StopChild("chatterbox".into())).await, Ok(true));
         eventually("even it can be stopped", || handle.is_vacant()).await;
+    });
+}
+
+#[test]
+fn a_panic_under_the_lock_of_the_table_does_not_spread() {
+    House::run(|house| async move {
+        let (handle, _) = house.admit("patient").await;
+        let group = Arc::clone(&house.group);
+        let poisoned = guarded(|| group.table.decide(|_, _| panic!("trap: a poisoned mutex")));
+        assert!(poisoned.is_err());
+        assert_eq!(house.root.ask(RestartChild("patient".into())).await, Ok(true));
+        assert_eq!(handle.ask(Knock).await, Ok(1));
+    });
+}
+
+#[test]
+fn a_test_may_run_an_actor_alone_under_a_handle() {
+    actix_rt::System::new().block_on(async {
+        let chart = Arc::new(Chart::default());
+        let handle = Ref::unsupervised("patient", |_| Patient::make(&chart));
+        assert_eq!(handle.ask(Knock).await, Ok(1));
     });
 }

@@ -107,7 +107,12 @@ impl House {
                     true
                 }),
             );
+            let kept = Arc::clone(&slots);
             test(Self { slots, group, root, given_up }).await;
+            // Nobody replaces them any more: the keeper is on this thread, which is done.
+            for view in kept.views() {
+                kept.arbiter(view.slot).unwrap().stop();
+            }
         });
     }
 
@@ -115,6 +120,7 @@ impl House {
     pub(super) async fn admit(&self, name: &str) -> (Ref<Patient>, Arc<Chart>) {
         let (handle, chart) = (Ref::vacant(name), Arc::new(Chart::default()));
         assert!(self.root.ask(StartChild(patient(&handle, DATA, &chart))).await.unwrap());
+        eventually("it is made", || chart.makes() == 1).await;
         (handle, chart)
     }
 
@@ -163,7 +169,7 @@ fn take_one(count: &AtomicU32) -> bool {
 }
 
 impl Patient {
-    fn make(chart: &Arc<Chart>) -> Self {
+    pub(super) fn make(chart: &Arc<Chart>) -> Self {
         assert!(!take_one(&chart.panics_when_made), "trap: panic when made");
         chart.makes.fetch_add(1, Ordering::SeqCst);
         *chart.thread.lock().unwrap() = Some(std::thread::current().id());
