@@ -28,6 +28,8 @@ pub struct ChildSpec {
     pub(super) slot: SlotId,
     pub(super) policy: Policy,
     pub(super) mailbox_capacity: usize,
+    /// How long it may hear nothing; `None`: as long as its arbiter may be silent.
+    pub(super) hang: Option<Duration>,
     pub(super) launcher: Box<dyn Launch>,
     /// The children of the child, if it is a supervisor.
     pub(super) subtree: Option<Arc<dyn Subtree>>,
@@ -90,6 +92,7 @@ impl ChildSpec {
             slot,
             policy: Policy::default(),
             mailbox_capacity: MAILBOX_CAPACITY,
+            hang: None,
             launcher: Box::new(launcher),
             subtree: None,
         }
@@ -127,6 +130,14 @@ impl ChildSpec {
     #[must_use]
     pub fn mailbox_capacity(mut self, capacity: usize) -> Self {
         self.mailbox_capacity = capacity;
+        self
+    }
+
+    /// How long it may hear nothing, in one `ctx.wait`, before it is taken for stuck. Default: as
+    /// long as an arbiter may be silent.
+    #[must_use]
+    pub fn hang(mut self, hang: Duration) -> Self {
+        self.hang = Some(hang);
         self
     }
 

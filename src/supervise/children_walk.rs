@@ -21,7 +21,8 @@ fn step(world: &mut World, number: usize) {
     };
     let name = some(world);
     match world.chance.u8(0..100) {
-        0..40 => {
+        0..5 => world.wake(),
+        5..40 => {
             let exit = match world.chance.u8(0..4) {
                 0 => Exit::Normal,
                 1 => Exit::Wedged,

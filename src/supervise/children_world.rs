@@ -27,6 +27,8 @@ pub(super) struct World {
     pub(super) generations: HashMap<SlotId, u64>,
     /// Every incarnation that runs, and its slot's generation at its launch.
     pub(super) live: Vec<(ComponentName, Epoch, u64)>,
+    /// Those that did not answer, and may wake some day.
+    pub(super) left_behind: Vec<(ComponentName, Epoch)>,
     /// Those told to end.
     pub(super) told: HashSet<(ComponentName, Epoch)>,
     pub(super) launched: HashMap<ComponentName, Epoch>,
@@ -48,6 +50,7 @@ impl World {
             chance: fastrand::Rng::with_seed(seed),
             generations: SLOTS.map(|slot| (slot, 0)).into(),
             live: Vec::new(),
+            left_behind: Vec::new(),
             told: HashSet::new(),
             launched: HashMap::new(),
             closed: Vec::new(),
@@ -124,7 +127,7 @@ impl World {
                 assert!(moments.len() <= allowed, "{name}: {} restarts", moments.len());
             }
             Decision::RestartGroup(_) => self.restarts.clear(),
-            Decision::Abandon => self.live.retain(|(other, ..)| *other != name),
+            Decision::Abandon => self.leave_behind(|other, _| *other == name),
             Decision::Park(..)
             | Decision::Escalate(_)
             | Decision::Move
@@ -144,6 +147,22 @@ impl World {
         self.live.retain(|(other, ..)| *other != name);
         let newest = Generation(self.generations[&self.policies[&name].1]);
         self.children.down(Down { name, epoch, exit }, newest, self.now);
+        self.perform();
+    }
+
+    fn leave_behind(&mut self, is_stuck: impl Fn(&ComponentName, SlotId) -> bool) {
+        let policies = &self.policies;
+        let stuck = |name: &ComponentName| is_stuck(name, policies[name].1);
+        let left = self.live.iter().filter(|(name, ..)| stuck(name));
+        self.left_behind.extend(left.map(|(name, epoch, _)| (name.clone(), *epoch)));
+        self.live.retain(|(name, ..)| !stuck(name));
+    }
+
+    /// One that was left behind wakes and ends, long after it was given up for lost.
+    pub(super) fn wake(&mut self) {
+        let Some((name, epoch)) = self.left_behind.pop() else { return };
+        let newest = Generation(self.generations[&self.policies[&name].1]);
+        self.children.down(Down { name, epoch, exit: boom() }, newest, self.now);
         self.perform();
     }
 
@@ -170,9 +189,7 @@ impl World {
         *generation += 1;
         let generation = *generation;
         if why == Loss::Hung {
-            // Those may wake some day, and then notice that they are wanted no more.
-            let policies = &self.policies;
-            self.live.retain(|(name, ..)| policies[name].1 != slot);
+            self.leave_behind(|_, at| at == slot);
         }
         let news = SlotReplaced { slot, generation: Generation(generation), why, recent: 1 };
         self.children.slot_replaced(news, PATIENCE, self.now);

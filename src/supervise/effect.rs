@@ -61,6 +61,17 @@ impl Effect {
     }
 }
 
+impl Decision {
+    /// How loudly to speak of it, if the exit itself is nothing special.
+    pub(super) fn level(self) -> log::Level {
+        match self {
+            Self::Park(..) | Self::RestartGroup(_) | Self::Escalate(_) => log::Level::Error,
+            Self::Restart(..) | Self::Abandon => log::Level::Warn,
+            Self::Move | Self::Expected | Self::Forget => log::Level::Info,
+        }
+    }
+}
+
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = Duration::as_millis;
@@ -78,5 +89,18 @@ impl fmt::Display for Decision {
             Self::Abandon => f.write_str("it never answered: leave it alone and go on without it"),
             Self::Forget => f.write_str("not to be restarted"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervise::intensity::Intensity;
+
+    #[test]
+    fn a_decision_says_when_it_goes_on_and_how_much_more_is_allowed() {
+        let tally = Tally { count: 3, intensity: Intensity::default() };
+        let restart = Decision::Restart(Duration::from_millis(41), tally);
+        assert_eq!(restart.to_string(), "restart in 41 ms, 3 of 10 restarts in 1m");
     }
 }

@@ -42,6 +42,22 @@ impl<A: Actor<Context = Context<A>>> Ref<A> {
         Self { inner: Arc::new(Inner { name: name.into(), sender: ArcSwapOption::empty() }) }
     }
 
+    /// Starts an actor on this arbiter that nobody restarts, under a handle: for tests of an actor
+    /// alone.
+    #[cfg(test)]
+    pub(crate) fn unsupervised(
+        name: impl Into<ComponentName>,
+        make: impl FnOnce(&mut Context<A>) -> A,
+    ) -> Self {
+        let handle = Self::vacant(name);
+        let (sender, receiver) = actix::dev::channel::channel(1024);
+        let mut ctx = Context::with_receiver(receiver);
+        let actor = make(&mut ctx);
+        ctx.run(actor);
+        handle.occupy(sender);
+        handle
+    }
+
     /// The component's name.
     pub fn name(&self) -> &ComponentName {
         &self.inner.name

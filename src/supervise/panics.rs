@@ -41,7 +41,7 @@ pub(super) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     GUARDED.with(|depth| depth.set(depth.get() + 1));
     let result = catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
         let text = describe(&*payload);
-        let place = PLACE.with(|cell| cell.borrow_mut().take());
+        let place = PLACE.try_with(RefCell::take).ok().flatten();
         discard(payload);
         match place {
             Some(place) => format!("{text} ({place})"),

@@ -26,7 +26,7 @@ use crate::supervise::view::{ChildView, GaveUp};
 /// A group of children under one supervisor.
 pub struct Group {
     handle: Ref<Supervisor>,
-    table: Table,
+    pub(super) table: Table,
     slots: Arc<Slots>,
     above: Mutex<Option<Recipient<GaveUp>>>,
     #[expect(dead_code, reason = "held for its drop")]
@@ -334,8 +334,7 @@ impl Handler<Inject> for Supervisor {
 pub(super) fn report(name: &ComponentName, exit: &Exit, decision: Decision) {
     let level = match exit {
         Exit::Panic(_) | Exit::Wedged | Exit::GaveUp(_) => log::Level::Error,
-        Exit::Normal => log::Level::Warn,
-        Exit::ArbiterLost | Exit::Requested => log::Level::Info,
+        Exit::Normal | Exit::Requested | Exit::ArbiterLost => decision.level(),
     };
     log::log!(level, component:% = name, exit:% = exit, decision:% = decision; "component down");
 }

@@ -73,7 +73,7 @@ impl Table {
             return;
         }
         state.children.launched(name, seat.generation());
-        let hang = self.slots.hang();
+        let hang = spec.hang.unwrap_or_else(|| self.slots.hang());
         let leash = spec.launcher.launch(Run { name: name.clone(), epoch, seat, hang, parent });
         state.leashes.insert(name.clone(), (epoch, leash));
     }
