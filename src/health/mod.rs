@@ -14,7 +14,13 @@ pub mod probe;
 pub mod record;
 pub mod resp;
 pub mod script;
+#[cfg(test)]
+mod script_harness;
+#[cfg(test)]
+mod script_tests;
 pub mod search;
+#[cfg(test)]
+mod segmentation_tests;
 pub mod shown;
 pub mod snapshot;
 pub mod state;

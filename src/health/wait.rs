@@ -4,8 +4,9 @@
 //! outcome is the same however the stream was cut into reads.
 
 use crate::health::fault::FaultKind;
+use crate::health::found::{Found, Match};
 use crate::health::framing::{Exchange, Known, Span};
-use crate::health::search::{Found, Match, Search};
+use crate::health::search::Search;
 
 /// More unread bytes than this fail the check.
 pub const UNREAD_LIMIT: usize = 64 * 1024;
