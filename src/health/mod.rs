@@ -11,6 +11,8 @@ pub mod leader;
 pub mod needle;
 pub mod pattern;
 pub mod probe;
+#[cfg(test)]
+mod probe_tests;
 pub mod record;
 pub mod resp;
 pub mod script;
