@@ -18,10 +18,18 @@ pub mod leader;
 pub mod needle;
 pub mod pattern;
 pub mod probe;
+#[cfg(test)]
+mod probe_tests;
 pub mod record;
 pub mod resp;
 pub mod script;
+#[cfg(test)]
+mod script_harness;
+#[cfg(test)]
+mod script_tests;
 pub mod search;
+#[cfg(test)]
+mod segmentation_tests;
 pub mod shown;
 pub mod snapshot;
 pub mod state;

@@ -292,7 +292,7 @@ impl<'a> Interpreter<'a> {
     fn consume(&mut self, step: usize, needed: usize, end: usize) {
         let known = self.exchange.used(&self.unread, self.base, self.base + needed as u64);
         if let Some(Known::Malformed { .. }) = known {
-            let heard = self.unread.clone();
+            let heard = self.unread[..needed].to_vec();
             return self.fail(step, FaultKind::Malformed, &heard);
         }
         self.unread.drain(..end);
