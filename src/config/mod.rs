@@ -3,6 +3,7 @@
 pub mod address;
 pub mod check;
 pub mod defaults;
+pub mod diff;
 pub mod environment;
 pub mod escape;
 pub mod file;
@@ -15,6 +16,7 @@ pub mod names;
 pub mod place;
 pub mod problem;
 pub mod read;
+pub mod render;
 pub mod schema;
 pub mod secrets;
 pub mod shape;
