@@ -4,24 +4,30 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use crate::admin::command::{Command, Reply};
-use crate::cli::show;
+use crate::cli::args::TalkArgs;
+use crate::cli::{output, show};
+use crate::config::layers;
 
 /// A reload may look names up; nothing takes longer than this.
 const PATIENCE: Duration = Duration::from_secs(65);
 
-/// Sends one command to the process at `socket` and prints its answer.
-pub fn main(socket: &Path, command: &Command, json: bool) -> ExitCode {
-    match ask(socket, command) {
+/// Sends one command to the running process and prints its answer.
+pub fn main(talk: &TalkArgs, command: &Command) -> ExitCode {
+    let socket = match &talk.socket {
+        Some(socket) => Ok(socket.clone()),
+        None => configured_socket(talk),
+    };
+    match socket.and_then(|socket| ask(&socket, command)) {
         Ok(reply) => {
-            let text = if json { show::json(&reply) } else { show::text(&reply) };
-            print!("{text}");
+            let text = if talk.json { show::json(&reply) } else { show::text(&reply) };
+            output::print(&text);
             match reply {
                 Reply::Error(_) => ExitCode::from(1),
                 Reply::Ok(_) | Reply::Status(_) | Reply::Tree(_) | Reply::Reload(_) => {
@@ -34,6 +40,18 @@ pub fn main(socket: &Path, command: &Command, json: bool) -> ExitCode {
             ExitCode::from(3)
         }
     }
+}
+
+/// `admin.socket`, with the layers that the running process was started with.
+fn configured_socket(talk: &TalkArgs) -> anyhow::Result<PathBuf> {
+    let mut problems = Vec::new();
+    let settings = layers::settings(&talk.settings.sources(), &mut problems);
+    output::tell(&problems);
+    let socket = settings.to_value().and_then(|value| {
+        let socket = value.pointer("/admin/socket")?.as_str()?;
+        Some(PathBuf::from(socket))
+    });
+    socket.context("the node settings name no control socket (`admin.socket`): use --socket")
 }
 
 /// Sends one command and reads the answer.

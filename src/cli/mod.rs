@@ -1,7 +1,13 @@
 //! Floor 8: what a person types.
 
-pub mod args;
+pub mod commands;
 
 pub mod control;
 pub mod run;
+pub mod schema;
+pub mod settings;
+pub mod validate;
+
+pub mod args;
+pub mod output;
 pub mod show;

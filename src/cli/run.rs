@@ -5,25 +5,46 @@
 
 use std::process::ExitCode;
 
-use crate::config::load::{Loaded, Sources, load};
+use crate::cli::args::RunArgs;
+use crate::cli::output;
+use crate::config::environment;
+use crate::config::load::{Loaded, load};
 use crate::config::model::LogFormat;
-use crate::config::render;
+use crate::config::problem::{Problem, Severity};
 use crate::telemetry::log::{Form, start};
 
 /// Runs a proxy until it is told to stop.
-pub fn main(sources: Sources) -> ExitCode {
+pub fn main(args: &RunArgs) -> ExitCode {
+    let sources = args.sources(environment::lowest_port());
     let Loaded { model, problems, .. } = load(&sources);
-    eprint!("{}", render::text(&problems, std::io::IsTerminal::is_terminal(&std::io::stderr())));
-    let Some(model) = model else { return ExitCode::from(2) };
+    let Some(model) = model else {
+        output::tell(&problems);
+        return ExitCode::from(2);
+    };
     let form = match model.node.log.format {
         LogFormat::Text => Form::Text,
         LogFormat::Json => Form::Json,
     };
-    match start(form, &model.node.log.level) {
-        Ok(log) => ExitCode::from(crate::app::run::run(model, sources, &log)),
+    let log = match start(form, &model.node.log.level) {
+        Ok(log) => log,
         Err(error) => {
             eprintln!("stagedoor: cannot log: {error}");
-            ExitCode::from(1)
+            return ExitCode::from(1);
         }
+    };
+    match form {
+        Form::Text => output::tell(&problems),
+        // Nothing but JSON goes where machines read JSON.
+        Form::Json => problems.iter().for_each(log_problem),
     }
+    ExitCode::from(crate::app::run::run(model, sources, &log))
+}
+
+fn log_problem(problem: &Problem) {
+    let level = match problem.severity {
+        Severity::Error => log::Level::Error,
+        Severity::Warning => log::Level::Warn,
+        Severity::Notice => log::Level::Info,
+    };
+    log::log!(level, key:% = problem.key, file = &*problem.place.source().name; "{}", problem.what);
 }

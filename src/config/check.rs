@@ -2,6 +2,7 @@
 //!
 //! Scripts are compiled here once, by `validate`; `health/script` interprets them.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,7 +120,7 @@ pub struct Template {
 }
 
 /// One piece of a template.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Part {
     /// These bytes, escapes already undone.
     Bytes(Vec<u8>),
@@ -163,7 +164,7 @@ pub enum Operator {
 }
 
 /// An HTTP check's request and what its answer must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HttpRequest {
     /// Default `GET`.
     pub method: String,
@@ -235,6 +236,34 @@ impl BytePattern {
 impl PartialEq for BytePattern {
     fn eq(&self, other: &Self) -> bool {
         self.regex.as_str() == other.regex.as_str()
+    }
+}
+
+// === impl Part ===
+
+/// Shows no secret.
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes(\"{}\")", bytes.escape_ascii()),
+            Self::Secret(_) => f.write_str("Secret(***)"),
+            Self::TargetHost => f.write_str("TargetHost"),
+            Self::TargetPort => f.write_str("TargetPort"),
+            Self::Capture(name) => write!(f, "Capture({name:?})"),
+        }
+    }
+}
+
+// === impl HttpRequest ===
+
+/// Shows neither headers nor body: they may hold secrets.
+impl fmt::Debug for HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpRequest")
+            .field("method", &self.method)
+            .field("host", &self.host)
+            .field("expect_status", &self.expect_status)
+            .finish_non_exhaustive()
     }
 }
 

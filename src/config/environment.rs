@@ -36,6 +36,19 @@ impl Environment {
     }
 }
 
+/// The lowest port that this process may open.
+pub fn lowest_port() -> u16 {
+    const NET_BIND_SERVICE: u64 = 1 << 10;
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let status = read("/proc/self/status");
+    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let capabilities = capabilities.and_then(|it| u64::from_str_radix(it.trim(), 16).ok());
+    if capabilities.is_none_or(|it| it & NET_BIND_SERVICE != 0) {
+        return 0;
+    }
+    read("/proc/sys/net/ipv4/ip_unprivileged_port_start").trim().parse().unwrap_or(1024)
+}
+
 /// Shows the names alone: values may be secrets.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

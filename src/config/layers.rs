@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::environment::Environment;
 use crate::config::file::foreign::SETTINGS_SPELLINGS;
 use crate::config::place::{KeyPath, Place, Segment, SourceText};
-use crate::config::problem::{Problem, did_you_mean};
+use crate::config::problem::Problem;
 use crate::config::tree::{Kind, Tree};
 use crate::config::{defaults, json, merge, read, schema, shape, spelling};
 
@@ -150,15 +150,4 @@ fn literal(
         }
         Some(_) | None => Some(plain),
     }
-}
-
-/// A hint for a `--set` whose key is no key: the one that was meant.
-pub fn known_key(written: &str) -> Option<String> {
-    let keys = all_keys();
-    did_you_mean(written, keys.iter().map(String::as_str)).map(str::to_owned)
-}
-
-/// Every key of the settings that holds a value, by its path.
-pub fn all_keys() -> Vec<String> {
-    shape::leaves(schema::settings()).iter().map(KeyPath::to_string).collect()
 }

@@ -11,7 +11,7 @@ use crate::config::file::foreign::DEFINITION_SPELLINGS;
 use crate::config::file::settings::Settings;
 use crate::config::file::uptime::CheckFile;
 use crate::config::layers::{self, SettingsSources};
-use crate::config::model::{Model, Service};
+use crate::config::model::{Model, Node, Service};
 use crate::config::names::ListenAddress;
 use crate::config::place::{KeyPath, Place, SourceText};
 use crate::config::problem::Problem;
@@ -48,16 +48,38 @@ pub struct Loaded {
     pub inactive: Vec<Arc<Service>>,
 }
 
-/// Loads everything.
-pub fn load(sources: &Sources) -> Loaded {
+/// The node settings alone.
+#[derive(Debug)]
+pub struct LoadedSettings {
+    /// The settings, good only if no problem is an error.
+    pub node: Node,
+    /// The node's `listen_address`, where one is written.
+    pub listen_address: Option<ListenPlace>,
+    /// As they are written, each value with its place.
+    pub tree: Tree,
+    /// Files and folders of definitions.
+    pub written: Settings,
+    /// Every problem.
+    pub problems: Vec<Problem>,
+}
+
+/// Loads the node settings alone.
+pub fn load_settings(sources: &SettingsSources) -> LoadedSettings {
     let mut problems = Vec::new();
-    let settings = layers::settings(&sources.settings, &mut problems);
-    let written: Settings = deserialise(&settings, &mut problems);
-    let mut report = Report::new(&settings);
+    let tree = layers::settings(sources, &mut problems);
+    let written: Settings = deserialise(&tree, &mut problems);
+    let mut report = Report::new(&tree);
     let node = node::node(&written, &mut report);
     let listen_address = node::listen_address(&written, &mut report);
     problems.extend(report.into_problems());
+    tidy(&mut problems);
+    LoadedSettings { node, listen_address, tree, written, problems }
+}
 
+/// Loads everything.
+pub fn load(sources: &Sources) -> Loaded {
+    let LoadedSettings { node, listen_address, tree: settings, written, mut problems } =
+        load_settings(&sources.settings);
     let loader = Loader {
         env: &sources.settings.env,
         under: under_services(&settings),

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod check;
 pub mod defaults;
+pub mod diff;
 pub mod environment;
 pub mod escape;
 pub mod file;

@@ -171,7 +171,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.json");
         std::fs::write(&path, bytes).unwrap();
-        let said = read_text(&path, 64).map_or_else(|error| error.to_string(), |text| text);
+        let said = read_text(&path, 64).unwrap_or_else(|error| error.to_string());
         assert!(said.contains(expected), "{said}");
     }
 

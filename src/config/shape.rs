@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::config::environment::Environment;
-use crate::config::file::foreign::IGNORED;
+use crate::config::file::foreign::{IGNORED, UNLISTED};
 use crate::config::file::scalars::{self, EXPECTS, KIND, MESSAGE};
 use crate::config::place::{KeyPath, Place, Segment};
 use crate::config::problem::{Problem, did_you_mean};
@@ -66,8 +66,9 @@ pub fn leaves(schema: &Value) -> Vec<KeyPath> {
         match keys {
             None => found.push(path),
             Some(keys) => {
-                let ours = keys.iter().filter(|(_, below)| below.get(IGNORED).is_none());
-                let ours = ours.filter(|(_, below)| below.get(LATER).is_none());
+                let hidden = [IGNORED, LATER, UNLISTED];
+                let hidden = |below: &Value| hidden.iter().any(|mark| below.get(mark).is_some());
+                let ours = keys.iter().filter(|(_, below)| !hidden(below));
                 tables.extend(ours.map(|(key, below)| (path.key(key), below)));
             }
         }

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 /// The schema key that marks what only Tyk reads.
 pub const IGNORED: &str = "x-tyk-only";
+/// The schema key of what `stagedoor config` does not list: older spellings, what is idle.
+pub const UNLISTED: &str = "x-unlisted";
 
 /// Older spellings of a definition, and the one or more keys that each stands for.
 pub const DEFINITION_SPELLINGS: &[(&str, &[&str])] = &[
@@ -116,6 +118,7 @@ fn spelling(of: &str, schema: &Value, prefix: &str) -> Value {
     if let Some(object) = schema.as_object_mut() {
         let about = format!("The older spelling of `{prefix}{of}`.");
         object.insert("description".to_owned(), about.into());
+        object.insert(UNLISTED.to_owned(), true.into());
     }
     schema
 }

@@ -46,6 +46,7 @@ pub struct Proxy {
     /// TLS to the targets.
     pub transport: Option<Transport>,
     /// Targets from a discovery service.
+    #[schemars(extend("x-unlisted" = true))]
     pub service_discovery: Option<ServiceDiscovery>,
 }
 

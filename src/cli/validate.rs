@@ -1,0 +1,174 @@
+//! `stagedoor validate`: all problems of everything that is written, and what it means.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::cli::args::ValidateArgs;
+use crate::cli::output;
+use crate::config::check::{Action, Check, CheckKind, HealthSpec};
+use crate::config::defaults::text;
+use crate::config::load::{self, Loaded};
+use crate::config::model::{Balance, Closing, Service, Target};
+use crate::config::render;
+
+/// Checks; exit 0 if it would run, else 2.
+pub fn main(args: &ValidateArgs) -> ExitCode {
+    let loaded = load::load(&args.run.sources(0));
+    if args.json {
+        output::print_json(&as_json(&loaded));
+    } else {
+        output::tell(&loaded.problems);
+        output::print(&summary(&loaded));
+    }
+    if loaded.model.is_some() { ExitCode::SUCCESS } else { ExitCode::from(2) }
+}
+
+fn as_json(loaded: &Loaded) -> Value {
+    let services = loaded.model.iter().flat_map(|model| model.services.values());
+    json!({
+        "valid": loaded.model.is_some(),
+        "problems": loaded.problems.iter().map(render::json).collect::<Value>(),
+        "services": services.map(|service| service_json(service)).collect::<Value>(),
+    })
+}
+
+fn service_json(service: &Service) -> Value {
+    let pool = &service.pool;
+    let target = |target: &Target| {
+        json!({
+            "name": target.name,
+            "address": target.address.to_string(),
+            "weight": target.weight,
+            "backup": target.backup,
+        })
+    };
+    json!({
+        "name": service.name.as_str(),
+        "source": service.source,
+        "listen": service.listen.to_string(),
+        "balance": balance(pool.balance),
+        "balance_inferred": pool.balance_inferred,
+        "check_host_against_uptime_tests": pool.check_health,
+        "targets": pool.targets.iter().map(target).collect::<Value>(),
+        "checks": service.health.iter().flat_map(|health| &health.checks).map(|check| json!({
+            "address": check.address.to_string(),
+            "target": check.target.as_ref().map(ToString::to_string),
+            "asks": asks(check),
+            "timeout": text(check.timeout),
+        })).collect::<Value>(),
+    })
+}
+
+fn summary(loaded: &Loaded) -> String {
+    let mut shown = String::new();
+    let Some(model) = &loaded.model else { return shown };
+    for service in model.services.values() {
+        describe(service, &mut shown);
+    }
+    for service in &loaded.inactive {
+        shown.push_str(&format!("{} ({}) is not active\n", service.name, service.source.display()));
+    }
+    let count = model.services.len();
+    let plural = if count == 1 { "" } else { "s" };
+    shown.push_str(&format!("valid: {count} service{plural} would run\n"));
+    shown
+}
+
+fn describe(service: &Service, shown: &mut String) {
+    let pool = &service.pool;
+    let inferred = if pool.balance_inferred { " (inferred from the checks)" } else { "" };
+    let single = pool.targets.len() == 1;
+    let balance = if single { "one target".to_owned() } else { balance(pool.balance).to_owned() };
+    let lines = [
+        ("listens on", service.listen.to_string()),
+        ("targets", pool.targets.iter().map(target).collect::<Vec<_>>().join(", ")),
+        ("balance", format!("{balance}{inferred}")),
+        ("when down", when_down(service)),
+        ("checks", service.health.as_ref().map_or("none".to_owned(), |health| checks(health))),
+    ];
+    let mut block = format!("{} ({})\n", service.name, service.source.display());
+    for (what, value) in lines {
+        block.push_str(&format!("  {what:<11}{value}\n"));
+    }
+    shown.push_str(&block);
+    shown.push('\n');
+}
+
+fn target(target: &Target) -> String {
+    let mut shown = target.address.to_string();
+    if *target.name != *shown {
+        shown = format!("{} = {shown}", target.name);
+    }
+    if target.weight.get() > 1 {
+        shown = format!("{shown} × {}", target.weight);
+    }
+    if target.backup { format!("{shown} (backup)") } else { shown }
+}
+
+fn when_down(service: &Service) -> String {
+    if service.health.is_none() {
+        return "never known: nothing is checked".to_owned();
+    }
+    if !service.pool.check_health {
+        return "connections go on: check_host_against_uptime_tests is off".to_owned();
+    }
+    let sessions = match service.pool.on_down {
+        Closing::Close => "sessions are closed".to_owned(),
+        Closing::Drain(time) => format!("sessions may go on for {}", text(time)),
+        Closing::Keep => "sessions go on".to_owned(),
+    };
+    format!("no new connections, {sessions}")
+}
+
+fn checks(health: &HealthSpec) -> String {
+    let times = &health.thresholds;
+    let every = format!(
+        "every {} ({} while a state is changing)",
+        text(times.interval),
+        text(times.fast_interval)
+    );
+    let mut lines = vec![every];
+    for check in &health.checks {
+        let speaks = match &check.target {
+            Some(target) if target.as_str() == check.address.to_string() => String::new(),
+            Some(target) => format!(", for {target}"),
+            None => ", for no target".to_owned(),
+        };
+        let timeout = text(check.timeout);
+        lines.push(format!("{}: {}, within {timeout}{speaks}", check.address, asks(check)));
+    }
+    lines.join(&format!("\n{:13}", ""))
+}
+
+fn asks(check: &Check) -> String {
+    match &check.kind {
+        CheckKind::Http(request) => format!("HTTP {}", request.method),
+        CheckKind::Script(script) if script.steps.is_empty() => "connect".to_owned(),
+        CheckKind::Script(script) => {
+            let verb = |action: &Action| match action {
+                Action::Send(_) => "send",
+                Action::Expect(_) => "expect",
+                Action::Reject(_) => "reject",
+                Action::ExpectClose => "expect_close",
+                Action::Compare(_) => "compare",
+                Action::Wait(_) => "wait",
+            };
+            let verbs: Vec<_> =
+                script.steps.iter().take(8).map(|step| verb(&step.action)).collect();
+            let more = if script.steps.len() > 8 { ", …" } else { "" };
+            format!("{}{more}", verbs.join(", "))
+        }
+    }
+}
+
+fn balance(balance: Balance) -> &'static str {
+    match balance {
+        Balance::RoundRobin => "round_robin",
+        Balance::LeastConnections => "least_connections",
+        Balance::RandomTwo => "random_two",
+        Balance::SourceHash => "source_hash",
+        Balance::First => "first",
+        Balance::Leader => "leader",
+    }
+}
