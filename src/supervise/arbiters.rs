@@ -164,7 +164,15 @@ impl Slots {
         match residence.replace(why, &self.attention, now) {
             Ok(news) => {
                 let SlotReplaced { generation, recent, .. } = news;
-                log::error!(slot:% = slot, why:? = why, generation = generation.0, recent; "arbiter replaced");
+                let level = match why {
+                    Loss::Dead | Loss::Hung => log::Level::Error,
+                    Loss::Requested => log::Level::Info,
+                };
+                log::log!(
+                    level,
+                    slot:% = slot, why:? = why, generation = generation.0, recent;
+                    "arbiter replaced"
+                );
                 self.announce(news);
             }
             // Out of threads or descriptors; the next look tries again.

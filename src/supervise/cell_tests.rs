@@ -28,6 +28,7 @@ fn check(trap: Trap) {
         assert_eq!(answers, (1..=10).map(Ok).collect::<Vec<_>>(), "{trap:?}: of one new actor");
 
         assert_eq!((chart.makes(), chart.drops()), (2, 1), "{trap:?}");
+        assert_eq!(chart.drops_in_panic.load(Ordering::SeqCst), 0, "{trap:?}");
         let view = house.view("patient").unwrap();
         assert_eq!((view.restarts, view.state), (1, ChildState::Running), "{trap:?}");
         assert_eq!(neighbour.ask(Knock).await, Ok(1));

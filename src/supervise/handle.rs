@@ -1,4 +1,4 @@
-//! Handles that outlive what they lead to: `Ref<A>` to a component, `Recipient<M>` to whoever hears.
+//! Handles that outlive what they lead to: `Ref<A>` to a component, `Recipient<M>` to a listener.
 //!
 //! A `Ref` is made vacant, before its actor exists, so that actors can be wired to each other when
 //! they are made. It stays good through every restart, on whatever arbiter, and is vacant again

@@ -77,7 +77,12 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { count, intensity: Intensity { restarts, window } } = self;
-        write!(f, "{count} of {restarts} restarts in {}", humantime::format_duration(*window))
+        let window = humantime::format_duration(*window);
+        if self.is_exceeded() {
+            write!(f, "more than {restarts} restarts in {window}")
+        } else {
+            write!(f, "{count} of {restarts} restarts in {window}")
+        }
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Chart {
     pub(super) panics_when_made: AtomicU32,
     pub(super) panics_in_started: AtomicU32,
     pub(super) stops_in_started: AtomicU32,
+    /// Drops in the middle of a panic: one more panic there would abort the process.
+    pub(super) drops_in_panic: AtomicU32,
     /// Traps that were sprung.
     pub(super) traps: AtomicU32,
     /// The thread of the newest incarnation.
@@ -201,6 +203,9 @@ impl Actor for Patient {
 impl Drop for Patient {
     fn drop(&mut self) {
         self.chart.drops.fetch_add(1, Ordering::SeqCst);
+        if std::thread::panicking() {
+            self.chart.drops_in_panic.fetch_add(1, Ordering::SeqCst);
+        }
         assert!(!self.panics_in_drop, "trap: panic in drop");
     }
 }
