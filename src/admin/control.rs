@@ -35,7 +35,7 @@ pub struct ControlArgs {
     pub commands: Recipient<Ask>,
 }
 
-/// A bound control socket; its path is removed when the last holder lets go.
+/// A bound control socket.
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: std::os::unix::net::UnixListener,
@@ -77,18 +77,17 @@ impl ControlSocket {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Clears the path away, at the end of the process.
+    pub fn remove(&self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            log::warn!(path:% = self.path.display(); "control socket not removed: {error}");
+        }
+    }
 }
 
 fn is_socket(found: &std::fs::Metadata) -> bool {
     std::os::unix::fs::FileTypeExt::is_socket(&found.file_type())
-}
-
-impl Drop for ControlSocket {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            log::debug!(path:% = self.path.display(); "control socket not removed: {error}");
-        }
-    }
 }
 
 // === impl ControlServer ===

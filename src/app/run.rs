@@ -29,6 +29,7 @@ use crate::supervise::arbiters::Slots;
 use crate::supervise::child::ChildSpec;
 use crate::supervise::handle::{Recipient, Ref};
 use crate::supervise::intensity::Intensity;
+use crate::supervise::policy::GiveUp;
 use crate::supervise::root::start_root;
 use crate::supervise::slot::SlotId;
 use crate::supervise::supervisor::{Group, StartChild};
@@ -62,25 +63,27 @@ async fn live(model: Model, sources: Sources) -> anyhow::Result<u8> {
     let process = Process::start(&model.node, sources, gave_up).await?;
     let model = Arc::new(model);
     apply(&process.house, &process.closer, Arc::clone(&model)).await?;
-    process.open_control_socket(&model.node).await;
+    let control = process.open_control_socket(&model.node).await;
     log::info!("ready: {} services, process {}", model.services.len(), std::process::id());
-    loop {
+    let code = loop {
         tokio::select! {
             Some(what) = asked.recv() => match what {
                 Asked::Reload => process.reload(),
                 Asked::Nothing(name) => log::warn!("signal {name} has no meaning in this release"),
-                Asked::Stop => break,
+                Asked::Stop => break 0,
             },
             Some(GaveUp { name, reason }) = given_up.recv() => {
                 log::error!(component:% = name; "cannot be kept running, stopping: {reason}");
-                process.stop(&mut asked).await;
-                return Ok(GAVE_UP);
+                break GAVE_UP;
             }
         }
-    }
+    };
     process.stop(&mut asked).await;
+    if let Some(control) = control {
+        control.remove();
+    }
     log::info!("stopped");
-    Ok(0)
+    Ok(code)
 }
 
 /// The running process.
@@ -176,16 +179,19 @@ impl Process {
             ChildSpec::new(&house.health, SlotId::Control, move |_| {
                 HealthSupervisor::new(health.clone())
             })
-            .intensity(intensity),
+            .intensity(intensity)
+            .on_give_up(GiveUp::Escalate),
             ChildSpec::new(&house.resolver, SlotId::Control, move |_| {
                 Resolver::new(resolver.clone())
             })
-            .intensity(intensity),
+            .intensity(intensity)
+            .on_give_up(GiveUp::Park),
             data.spec(),
             ChildSpec::new(&self.reloader, SlotId::Control, move |_| {
                 Reloader::new(reloader.clone())
             })
-            .intensity(intensity),
+            .intensity(intensity)
+            .on_give_up(GiveUp::Park),
         ]
     }
 
@@ -210,8 +216,8 @@ impl Process {
     }
 
     /// Opens the control socket, or says why this process runs without one.
-    async fn open_control_socket(&self, node: &Node) {
-        let Some(path) = &node.control_socket else { return };
+    async fn open_control_socket(&self, node: &Node) -> Option<Arc<ControlSocket>> {
+        let path = node.control_socket.as_ref()?;
         let socket = match ControlSocket::bind(path) {
             Ok(socket) => Arc::new(socket),
             Err(error) => {
@@ -219,7 +225,8 @@ impl Process {
                     io::ErrorKind::AddrInUse => "another stagedoor answers there".to_owned(),
                     _ => error.to_string(),
                 };
-                return log::warn!(path:% = path.display(); "running without a control socket: {why}");
+                log::warn!(path:% = path.display(); "running without a control socket: {why}");
+                return None;
             }
         };
         let answers = Ref::vacant("answers");
@@ -229,19 +236,22 @@ impl Process {
             reloader: self.reloader.clone(),
             tree: Arc::new(tree),
         };
-        let control = ControlArgs { socket, commands: answers.recipient() };
+        let control = ControlArgs { socket: Arc::clone(&socket), commands: answers.recipient() };
         let specs = [
-            ChildSpec::new(&answers, SlotId::Control, move |_| Answerer::new(args.clone())),
+            ChildSpec::new(&answers, SlotId::Control, move |_| Answerer::new(args.clone()))
+                .on_give_up(GiveUp::Park),
             ChildSpec::new(&Ref::vacant("control"), SlotId::Control, move |_| {
                 ControlServer::new(control.clone())
-            }),
+            })
+            .on_give_up(GiveUp::Park),
         ];
         for spec in specs {
             if !matches!(self.root.handle().ask(StartChild(spec)).await, Ok(true)) {
-                return log::error!("the control socket could not be started");
+                log::error!("the control socket could not be started");
             }
         }
         log::info!("control socket at {}", path.display());
+        Some(socket)
     }
 
     fn reload(&self) {

@@ -5,3 +5,5 @@ mod harness;
 mod floors;
 mod redis_leader;
 mod relaying;
+mod reloading;
+mod stopping;

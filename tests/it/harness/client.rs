@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How the other side ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// With a FIN: everything it said has arrived.
     Cleanly,
     /// With an RST.
@@ -19,7 +19,7 @@ pub enum Ended {
 }
 
 /// Connects to a port of the loopback.
-pub fn connect(port: u16) -> TcpStream {
+pub(crate) fn connect(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a deadline can be set");
     stream.set_write_timeout(Some(PATIENCE)).expect("a deadline can be set");
@@ -27,7 +27,7 @@ pub fn connect(port: u16) -> TcpStream {
 }
 
 /// Reads to the end: what came, and how it ended.
-pub fn read_to_end(stream: &mut TcpStream) -> (Vec<u8>, Ended) {
+pub(crate) fn read_to_end(stream: &mut TcpStream) -> (Vec<u8>, Ended) {
     let mut all = Vec::new();
     match stream.read_to_end(&mut all) {
         Ok(_) => (all, Ended::Cleanly),
@@ -37,7 +37,7 @@ pub fn read_to_end(stream: &mut TcpStream) -> (Vec<u8>, Ended) {
 }
 
 /// Sends `request` and reads exactly as many bytes back.
-pub fn echoed(stream: &mut TcpStream, request: &[u8]) -> Vec<u8> {
+pub(crate) fn echoed(stream: &mut TcpStream, request: &[u8]) -> Vec<u8> {
     stream.write_all(request).expect("the proxy takes it");
     let mut reply = vec![0; request.len()];
     stream.read_exact(&mut reply).expect("the echo comes back");
@@ -45,7 +45,7 @@ pub fn echoed(stream: &mut TcpStream, request: &[u8]) -> Vec<u8> {
 }
 
 /// Sends `request`, half-closes, and reads to the end.
-pub fn exchange(port: u16, request: &[u8]) -> (Vec<u8>, Ended) {
+pub(crate) fn exchange(port: u16, request: &[u8]) -> (Vec<u8>, Ended) {
     let mut stream = connect(port);
     stream.write_all(request).expect("the proxy takes it");
     stream.shutdown(Shutdown::Write).expect("it is connected");
@@ -53,12 +53,12 @@ pub fn exchange(port: u16, request: &[u8]) -> (Vec<u8>, Ended) {
 }
 
 /// Closes with an RST.
-pub fn reset(stream: TcpStream) {
+pub(crate) fn reset(stream: TcpStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger can be set");
     drop(stream);
 }
 
 /// Sets the receive buffer, so that a reader that does not read fills up soon.
-pub fn narrow(stream: &TcpStream) {
+pub(crate) fn narrow(stream: &TcpStream) {
     SockRef::from(stream).set_recv_buffer_size(4096).expect("a buffer can be set");
 }

@@ -8,7 +8,7 @@ const STEP: Duration = Duration::from_millis(5);
 
 /// Waits until `probe` gives something; panics with `what` if it never does.
 #[track_caller]
-pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let mut waited = Duration::ZERO;
     loop {
         if let Some(found) = probe() {

@@ -1,8 +1,8 @@
 //! What every test of behaviour is made of: the real binary, real servers, scripted targets.
 
-pub mod client;
-pub mod eventually;
-pub mod port;
-pub mod redis;
-pub mod stagedoor;
-pub mod target;
+pub(crate) mod client;
+pub(crate) mod eventually;
+pub(crate) mod port;
+pub(crate) mod redis;
+pub(crate) mod stagedoor;
+pub(crate) mod target;

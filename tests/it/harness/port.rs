@@ -7,7 +7,7 @@ use std::sync::Mutex;
 static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 
 /// A port of the loopback that was free a moment ago, and that no other test of this run gets.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();

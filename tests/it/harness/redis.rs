@@ -9,7 +9,7 @@ use crate::harness::eventually::eventually;
 use crate::harness::port::free_port;
 
 /// A running redis-server; killed when dropped.
-pub struct Redis {
+pub(crate) struct Redis {
     child: Child,
     port: u16,
     _folder: tempfile::TempDir,
@@ -17,12 +17,12 @@ pub struct Redis {
 
 impl Redis {
     /// Starts a stand-alone master.
-    pub fn master() -> Self {
+    pub(crate) fn master() -> Self {
         Self::start(free_port(), &[])
     }
 
     /// Starts a replica of `master`, and waits until it is in step.
-    pub fn replica_of(master: &Self) -> Self {
+    pub(crate) fn replica_of(master: &Self) -> Self {
         let replica =
             Self::start(free_port(), &["--replicaof", "127.0.0.1", &master.port.to_string()]);
         eventually("the replica is in step", || {
@@ -51,32 +51,32 @@ impl Redis {
     }
 
     /// Its port.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// One command to the server itself, past any proxy.
-    pub fn call(&self, command: &str) -> String {
+    pub(crate) fn call(&self, command: &str) -> String {
         Client::connect(self.port).call(command)
     }
 
     /// `INFO replication`.
-    pub fn info(&self) -> String {
+    pub(crate) fn info(&self) -> String {
         self.call("INFO replication")
     }
 
     /// Makes it a master.
-    pub fn promote(&self) {
+    pub(crate) fn promote(&self) {
         assert_eq!(self.call("REPLICAOF NO ONE"), "+OK");
     }
 
     /// Makes it a replica of `master`.
-    pub fn demote_under(&self, master: &Self) {
+    pub(crate) fn demote_under(&self, master: &Self) {
         assert_eq!(self.call(&format!("REPLICAOF 127.0.0.1 {}", master.port)), "+OK");
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("the server is still there");
     }
@@ -90,41 +90,41 @@ impl Drop for Redis {
 }
 
 /// A client of a Redis server, or of a proxy before one.
-pub struct Client {
+pub(crate) struct Client {
     stream: BufReader<TcpStream>,
 }
 
 impl Client {
     /// Connects to a port of the loopback.
-    pub fn connect(port: u16) -> Self {
+    pub(crate) fn connect(port: u16) -> Self {
         Self::try_connect(port).expect("somebody listens")
     }
 
     /// Connects, or not.
-    pub fn try_connect(port: u16) -> Option<Self> {
+    pub(crate) fn try_connect(port: u16) -> Option<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
         Some(Self { stream: BufReader::new(stream) })
     }
 
     /// Sends a command and returns its reply: a bulk string's content, or the line as it is.
-    pub fn call(&mut self, command: &str) -> String {
+    pub(crate) fn call(&mut self, command: &str) -> String {
         self.try_call(command).unwrap_or_else(|| panic!("no reply to {command}"))
     }
 
     /// The same; `None` once the connection is gone.
-    pub fn try_call(&mut self, command: &str) -> Option<String> {
+    pub(crate) fn try_call(&mut self, command: &str) -> Option<String> {
         self.send(command)?;
         self.reply()
     }
 
     /// Sends a command without waiting for its reply.
-    pub fn send(&mut self, command: &str) -> Option<()> {
+    pub(crate) fn send(&mut self, command: &str) -> Option<()> {
         self.stream.get_mut().write_all(format!("{command}\r\n").as_bytes()).ok()
     }
 
     /// Reads one reply.
-    pub fn reply(&mut self) -> Option<String> {
+    pub(crate) fn reply(&mut self) -> Option<String> {
         let mut line = String::new();
         if self.stream.read_line(&mut line).ok()? == 0 {
             return None;
@@ -140,7 +140,7 @@ impl Client {
     }
 
     /// Waits until the other side has closed the connection, cleanly or not.
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         let mut byte = [0];
         match self.stream.read(&mut byte) {
             Ok(0) => true,

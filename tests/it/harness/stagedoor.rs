@@ -10,10 +10,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::harness::eventually::eventually;
 
 /// The binary under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_stagedoor");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_stagedoor");
 
 /// A running proxy in a folder of its own; killed when dropped.
-pub struct Stagedoor {
+pub(crate) struct Stagedoor {
     child: Child,
     folder: tempfile::TempDir,
     log: Arc<Mutex<Vec<String>>>,
@@ -21,12 +21,12 @@ pub struct Stagedoor {
 
 impl Stagedoor {
     /// Starts `stagedoor run` on one definition and waits until it listens.
-    pub fn run(definition: &serde_json::Value) -> Self {
+    pub(crate) fn run(definition: &serde_json::Value) -> Self {
         Self::run_with(definition, &[])
     }
 
     /// The same with further arguments.
-    pub fn run_with(definition: &serde_json::Value, arguments: &[&str]) -> Self {
+    pub(crate) fn run_with(definition: &serde_json::Value, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("service.json");
         std::fs::write(&file, serde_json::to_vec_pretty(definition).expect("it is JSON"))
@@ -52,24 +52,24 @@ impl Stagedoor {
     }
 
     /// The definition's file, to be changed before a reload.
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("service.json")
     }
 
     /// Its control socket.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         socket_in(&self.folder)
     }
 
     /// Waits for a log line that contains `text` and returns it.
     #[track_caller]
-    pub fn logged(&self, text: &str) -> String {
+    pub(crate) fn logged(&self, text: &str) -> String {
         self.logged_after(0, text)
     }
 
     /// The same, of lines after the first `mark`.
     #[track_caller]
-    pub fn logged_after(&self, mark: usize, text: &str) -> String {
+    pub(crate) fn logged_after(&self, mark: usize, text: &str) -> String {
         let found = || self.log().iter().skip(mark).find(|line| line.contains(text)).cloned();
         let mut waited = 0;
         eventually(&format!("the log says {text:?}"), || {
@@ -80,17 +80,17 @@ impl Stagedoor {
     }
 
     /// How many lines there are now: a mark for `logged_after`.
-    pub fn mark(&self) -> usize {
+    pub(crate) fn mark(&self) -> usize {
         self.log().len()
     }
 
     /// Everything logged so far.
-    pub fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Runs another stagedoor command against this process.
-    pub fn command(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Output {
         Command::new(BINARY)
             .args(arguments)
             .arg("--socket")
@@ -100,33 +100,33 @@ impl Stagedoor {
     }
 
     /// The same, parsed as JSON.
-    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
         let output = self.command(&[arguments, &["--json"]].concat());
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
 
     /// Its process id.
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("the process is still there");
     }
 
     /// Waits until it has ended.
-    pub fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         eventually("the process ends", || self.child.try_wait().expect("a child can be awaited"))
     }
 
     /// Is it still running?
-    pub fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child can be awaited").is_none()
     }
 
     /// Its open descriptors.
-    pub fn descriptors(&self) -> usize {
+    pub(crate) fn descriptors(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
         std::fs::read_dir(folder).expect("the process is still there").count()
     }
@@ -143,7 +143,7 @@ impl Drop for Stagedoor {
 }
 
 /// Runs a command to its end.
-pub fn stagedoor(arguments: &[&str], folder: &Path) -> Output {
+pub(crate) fn stagedoor(arguments: &[&str], folder: &Path) -> Output {
     Command::new(BINARY).args(arguments).current_dir(folder).output().expect("the binary runs")
 }
 

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A target that treats every connection alike, each on a thread of its own. The threads end with
 /// their connections, the listener with the test process.
-pub struct Target {
+pub(crate) struct Target {
     address: SocketAddr,
     accepted: Arc<AtomicUsize>,
 }
 
 impl Target {
     /// Runs `serve` for every connection.
-    pub fn new(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (accepted, serve) = (Arc::new(AtomicUsize::new(0)), Arc::new(serve));
@@ -32,7 +32,7 @@ impl Target {
     }
 
     /// Sends back what it gets; closes its side when the client has.
-    pub fn echo() -> Self {
+    pub(crate) fn echo() -> Self {
         Self::new(|mut stream| {
             let mut buffer = [0; 16 * 1024];
             while let Ok(count @ 1..) = stream.read(&mut buffer) {
@@ -46,7 +46,7 @@ impl Target {
     }
 
     /// Says `banner` at once, then echoes.
-    pub fn banner(banner: &'static [u8]) -> Self {
+    pub(crate) fn banner(banner: &'static [u8]) -> Self {
         Self::new(move |mut stream| {
             if stream.write_all(banner).is_err() {
                 return;
@@ -61,22 +61,22 @@ impl Target {
     }
 
     /// Says its own number and closes.
-    pub fn numbered(number: u8) -> Self {
+    pub(crate) fn numbered(number: u8) -> Self {
         Self::new(move |mut stream| drop(stream.write_all(&[b'0' + number])))
     }
 
     /// `127.0.0.1:port`.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.address.to_string()
     }
 
     /// Its port.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
     /// Connections so far.
-    pub fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
     }
 }
