@@ -1,6 +1,12 @@
 //! Floor 3: what is known of targets. Knows nothing of sessions.
 
 pub mod board;
+#[cfg(test)]
+mod board_harness;
+#[cfg(test)]
+mod board_led_tests;
+#[cfg(test)]
+mod board_tests;
 pub mod claims;
 pub mod fault;
 pub mod fill;
@@ -8,6 +14,10 @@ pub mod found;
 pub mod framing;
 pub mod http_probe;
 pub mod leader;
+#[cfg(test)]
+mod leader_tests;
+#[cfg(test)]
+mod leader_walk_tests;
 pub mod needle;
 pub mod pattern;
 pub mod probe;
