@@ -13,7 +13,7 @@ use regex_automata::util::syntax;
 use crate::config::names::{TargetAddress, TargetKey};
 
 /// What one search of a stream may keep, in bytes.
-const AUTOMATON_MEMORY: usize = 4 << 20;
+const AUTOMATON_MEMORY: usize = 1 << 20;
 
 /// The checks of one service and how their verdicts are counted.
 #[derive(Debug, Clone, PartialEq)]

@@ -117,14 +117,13 @@ impl ServiceBoard {
     /// A run is over.
     pub fn record(&mut self, finished: &Finished, now: Instant) -> Vec<Effect> {
         let Finished { check, transcript } = finished;
-        let Some(target) = &check.target else {
-            let stray = self.strays.iter_mut().find(|record| record.check == *check);
-            if let Some(record) = stray {
-                record.saw(transcript, &self.thresholds);
+        let target = check.target.as_ref();
+        let Some(record) = target.and_then(|target| self.targets.get_mut(target)) else {
+            if let Some(run) = self.strays.iter_mut().find(|run| run.check == *check) {
+                run.saw(transcript, &self.thresholds);
             }
             return Vec::new();
         };
-        let Some(record) = self.targets.get_mut(target) else { return Vec::new() };
         let from = record.health();
         let Some(run) = record.checks.iter_mut().find(|run| run.check == *check) else {
             return Vec::new();
@@ -134,14 +133,14 @@ impl ServiceBoard {
             return Vec::new();
         }
         let mut effects = Vec::new();
-        effects.extend(changed(record, from, &finished.check, transcript));
+        effects.extend(changed(record, from, check, transcript));
         let (word, up) = (record.word(&transcript.verdict), record.health() == Health::Up);
         let heard = record.health() != Health::Unknown;
         if heard {
             record.awaited_until = None;
         }
         let ruling = match &mut self.leader {
-            Some(leader) if heard => leader.heard(target, word, up, now),
+            Some(leader) if heard => leader.heard(&record.target, word, up, now),
             Some(_) | None => Ruling::default(),
         };
         self.obey(ruling, now, &mut effects);
@@ -232,11 +231,7 @@ impl ServiceBoard {
             (std::mem::take(&mut self.targets), std::mem::take(&mut self.strays));
         self.unchecked.clear();
         for target in &service.pool.targets {
-            let own: Vec<Arc<Check>> = checks
-                .iter()
-                .filter(|check| check.target.as_ref() == Some(&target.key))
-                .cloned()
-                .collect();
+            let own = own_checks(checks, &target.key);
             if own.is_empty() {
                 self.unchecked.push(target.key.clone());
                 continue;
@@ -270,13 +265,7 @@ impl ServiceBoard {
             None if led => {
                 // Nobody has been heard under this rule yet, whatever is known of their health.
                 for record in self.targets.values_mut() {
-                    let fresh = TargetRecord::new(
-                        record.target.clone(),
-                        record.name.clone(),
-                        record.checks.clone(),
-                        now,
-                    );
-                    record.awaited_until = fresh.awaited_until;
+                    record.await_verdict(now);
                 }
                 self.leader = Some(LeaderRule::starting(keys, rise));
                 Ruling::default()
@@ -317,11 +306,10 @@ impl ServiceBoard {
         }
         let before = std::mem::replace(&mut self.published, Arc::new(next));
         effects.push(Effect::Publish(self.published.clone()));
-        let lost = before
-            .targets
-            .keys()
-            .filter(|target| before.is_eligible(target) && !self.published.is_eligible(target));
-        effects.extend(lost.cloned().map(Effect::Lost));
+        let mut lost: Vec<&TargetKey> = before.targets.keys().collect();
+        lost.retain(|key| before.is_eligible(key) && !self.published.is_eligible(key));
+        lost.sort();
+        effects.extend(lost.into_iter().cloned().map(Effect::Lost));
     }
 
     /// What there is to publish now.
@@ -336,6 +324,17 @@ impl ServiceBoard {
         let awaiting_first = self.targets.values().any(|record| record.awaited_until.is_some());
         ServiceHealth { targets: healths.collect(), leadership, awaiting_first }
     }
+}
+
+/// The checks of one target; one that is written twice is one check.
+fn own_checks(checks: &[Arc<Check>], target: &TargetKey) -> Vec<Arc<Check>> {
+    let mut own: Vec<Arc<Check>> = Vec::new();
+    for check in checks.iter().filter(|check| check.target.as_ref() == Some(target)) {
+        if !own.contains(check) {
+            own.push(check.clone());
+        }
+    }
+    own
 }
 
 /// The change of a target's health that a run made, if it made one.

@@ -50,7 +50,8 @@ pub enum FaultKind {
     ErrorReply,
     /// More came unread than is kept.
     Limit,
-    /// A regex needs more memory on this answer than a check may use.
+    /// A regex needs more memory on this answer than a check may use, or it has a Unicode word
+    /// boundary and met bytes beyond ASCII.
     TooCostly,
     /// A `compare` does not hold.
     Compare,
@@ -101,7 +102,10 @@ impl fmt::Display for Fault {
         if let Some(step) = &self.step {
             write!(f, "step {} {}: ", step.index + 1, step.command)?;
         }
-        self.kind.fmt(f)?;
+        match (&self.step, &self.kind) {
+            (None, FaultKind::TimedOut) => f.write_str("no answer in time")?,
+            (_, kind) => kind.fmt(f)?,
+        }
         match (self.heard.is_empty(), &self.step, &self.kind) {
             (false, _, FaultKind::Compare | FaultKind::HttpStatus(_)) => {
                 write!(f, " ({})", self.heard)
@@ -131,7 +135,7 @@ impl fmt::Display for FaultKind {
             Self::Contradicted => "the reply was complete without it",
             Self::ErrorReply => "the reply is an error",
             Self::Limit => "64 KiB came without it",
-            Self::TooCostly => "this pattern takes too much memory on what was heard",
+            Self::TooCostly => "this pattern is too costly to follow on what was heard",
             Self::Compare => "does not hold",
             Self::NoCapture(name) => {
                 return write!(f, "nothing was captured as ${{capture.{name}}}");

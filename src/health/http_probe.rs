@@ -44,7 +44,7 @@ where
     let verdict = match build(request) {
         Err(words) => Verdict::CouldNotRun(OwnTrouble::Request(words)),
         Ok(built) => {
-            let text = format!("{} {} HTTP/1.1", request.method, request.path);
+            let text = shown(request);
             let length = request.body.len();
             recorder.note(started.elapsed(), None, Event::Sent { text, length });
             match timeout_at(deadline, ask(stream, built)).await {
@@ -105,6 +105,13 @@ fn build(request: &HttpRequest) -> Result<Request<Full<Bytes>>, String> {
     }
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     Ok(built)
+}
+
+/// The request line, without a query: that may hold a token.
+fn shown(request: &HttpRequest) -> String {
+    let (path, query) =
+        request.path.split_once('?').map_or((&*request.path, ""), |(path, _)| (path, "?…"));
+    format!("{} {path}{query} HTTP/1.1", request.method)
 }
 
 fn judge(status: u16, expected: &[(u16, u16)]) -> Verdict {
@@ -213,6 +220,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn headers_are_never_shown() {
         let (transcript, sent) = ask_for(&request(), b"HTTP/1.1 200 OK\r\n\r\n").await;
+        assert!(transcript.to_string().contains("send GET /primary?… HTTP/1.1\n"), "{transcript}");
         assert!(sent.contains("hunter2") && !transcript.to_string().contains("hunter2"));
         let mut bad = request();
         bad.headers = vec![("X-Key".to_owned(), "hunter2\n".to_owned())];
@@ -257,7 +265,7 @@ mod tests {
         let started = Instant::now();
         let transcript = run_http(ours, &request(), started, started + TIMEOUT).await;
         silent.abort();
-        assert_eq!(transcript.verdict.to_string(), "not in time");
+        assert_eq!(transcript.verdict.to_string(), "no answer in time");
         assert_eq!(transcript.took, TIMEOUT);
     }
 }

@@ -137,6 +137,16 @@ impl LeaderRule {
         self.members.iter().filter(|(_, member)| member.claims()).map(|(target, _)| target)
     }
 
+    /// Everybody has been heard, and there are no contenders.
+    pub fn is_settled(&self) -> bool {
+        self.phase == Phase::Settled
+    }
+
+    /// It lost the lead by its own word twice in a short time, and must pass more than once.
+    pub fn is_held_back(&self, target: &TargetKey) -> bool {
+        self.members.get(target).is_some_and(|member| !member.may_lead(self.rise))
+    }
+
     /// A run of `target` ended with this word; with it the target is `up` or not.
     pub fn heard(&mut self, target: &TargetKey, word: Word, up: bool, now: Instant) -> Ruling {
         let Some(member) = self.members.get_mut(target) else { return Ruling::default() };

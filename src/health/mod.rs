@@ -8,6 +8,12 @@ pub mod report;
 pub mod staff;
 
 pub mod board;
+#[cfg(test)]
+mod board_harness;
+#[cfg(test)]
+mod board_led_tests;
+#[cfg(test)]
+mod board_tests;
 pub mod claims;
 pub mod fault;
 pub mod fill;
@@ -15,6 +21,10 @@ pub mod found;
 pub mod framing;
 pub mod http_probe;
 pub mod leader;
+#[cfg(test)]
+mod leader_tests;
+#[cfg(test)]
+mod leader_walk_tests;
 pub mod needle;
 pub mod pattern;
 pub mod probe;

@@ -49,6 +49,7 @@ where
     let mut probe = Probe { stream, run, interpreter, recorder, buffer, began };
     let (verdict, farewell) = probe.talk().await;
     let took = run.started.elapsed();
+    probe.recorder.decided();
     probe.bid_farewell(farewell).await;
     probe.recorder.finish(took, verdict)
 }
@@ -69,7 +70,7 @@ type Farewell = Vec<(usize, Vec<u8>)>;
 impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
     async fn talk(&mut self) -> (Verdict, Farewell) {
         loop {
-            let next = self.interpreter.next();
+            let next = self.interpreter.proceed();
             for step in self.interpreter.take_met() {
                 let command = self.interpreter.describe(step);
                 self.recorder.note(self.elapsed(), Some(step), Event::Met(command));

@@ -48,9 +48,15 @@ pub struct CheckRecord {
 impl TargetRecord {
     /// A target that has not been asked yet.
     pub fn new(target: TargetKey, name: Arc<str>, checks: Vec<CheckRecord>, now: Instant) -> Self {
-        let longest = checks.iter().map(|record| record.check.timeout).max().unwrap_or_default();
-        let awaited_until = Some(now + longest + GRACE);
-        Self { target, name, checks, awaited_until, hurried: None }
+        let mut record = Self { target, name, checks, awaited_until: None, hurried: None };
+        record.await_verdict(now);
+        record
+    }
+
+    /// From now on its next verdict is waited for, as long as it may take.
+    pub fn await_verdict(&mut self, now: Instant) {
+        let longest = self.checks.iter().map(|record| record.check.timeout).max();
+        self.awaited_until = Some(now + longest.unwrap_or_default() + GRACE);
     }
 
     /// Up if all of its checks are, down if one is, else unknown.

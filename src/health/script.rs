@@ -113,7 +113,7 @@ impl<'a> Interpreter<'a> {
     }
 
     /// What to do next.
-    pub fn next(&mut self) -> Do {
+    pub fn proceed(&mut self) -> Do {
         loop {
             if let Some(verdict) = self.verdict.clone() {
                 return Do::Done { farewell: self.farewell(&verdict), verdict };

@@ -83,7 +83,7 @@ pub(crate) fn run(
     });
     let mut sent = Vec::new();
     loop {
-        match interpreter.next() {
+        match interpreter.proceed() {
             Do::Send { bytes, .. } => sent.push(bytes),
             Do::Wait { .. } => {}
             Do::Read { .. } => match pieces.next() {

@@ -290,11 +290,11 @@ fn a_step_has_its_own_deadline_and_a_last_reject_passes_by_it() {
     steps.steps[1].timeout = Some(Duration::from_millis(50));
     let target = TargetAddress::Ip("127.0.0.1:1".parse().unwrap());
     let mut interpreter = Interpreter::new(&steps, &target);
-    assert!(matches!(interpreter.next(), Do::Send { .. }));
+    assert!(matches!(interpreter.proceed(), Do::Send { .. }));
     let within = Some(Duration::from_millis(50));
-    assert_eq!(interpreter.next(), Do::Read { step: 1, within });
+    assert_eq!(interpreter.proceed(), Do::Read { step: 1, within });
     interpreter.expired(Expired::Step);
-    assert!(matches!(interpreter.next(), Do::Done { verdict: Verdict::Passed, .. }));
+    assert!(matches!(interpreter.proceed(), Do::Done { verdict: Verdict::Passed, .. }));
 }
 
 #[test]
@@ -309,12 +309,12 @@ fn a_failed_send_does_not_hide_what_the_target_said_before() {
         (b"", r#"step 1 send "PING\r\n": connection reset by the target (heard nothing)"#),
     ] {
         let mut interpreter = Interpreter::new(&steps, &target);
-        assert!(matches!(interpreter.next(), Do::Send { .. }));
+        assert!(matches!(interpreter.proceed(), Do::Send { .. }));
         interpreter.send_failed(Ok(FaultKind::Reset));
-        assert!(matches!(interpreter.next(), Do::Read { .. }));
+        assert!(matches!(interpreter.proceed(), Do::Read { .. }));
         interpreter.received(heard);
         interpreter.closed();
-        let Do::Done { verdict, .. } = interpreter.next() else { panic!("it goes on") };
+        let Do::Done { verdict, .. } = interpreter.proceed() else { panic!("it goes on") };
         assert_eq!(verdict.to_string(), expected);
     }
 }
@@ -325,7 +325,7 @@ fn trouble_of_our_own_is_no_verdict_on_the_target() {
     let target = TargetAddress::Ip("127.0.0.1:1".parse().unwrap());
     let mut interpreter = Interpreter::new(&steps, &target);
     interpreter.send_failed(Err(OwnTrouble::Memory));
-    let Do::Done { verdict, .. } = interpreter.next() else { panic!("it goes on") };
+    let Do::Done { verdict, .. } = interpreter.proceed() else { panic!("it goes on") };
     assert_eq!(verdict, Verdict::CouldNotRun(OwnTrouble::Memory));
 }
 

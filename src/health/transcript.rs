@@ -19,6 +19,8 @@ const ENTRIES: usize = 256;
 pub struct Transcript {
     /// What happened, in order.
     pub entries: Vec<Entry>,
+    /// How many entries came before the verdict; those that follow cannot have changed it.
+    pub decided_after: usize,
     /// Further entries that were not kept.
     pub omitted: usize,
     /// From before connecting to the verdict.
@@ -72,6 +74,7 @@ pub enum Event {
 pub struct Recorder {
     masker: Masker,
     entries: Vec<Entry>,
+    decided_after: Option<usize>,
     omitted: usize,
     hearing: Option<Hearing>,
 }
@@ -88,14 +91,14 @@ struct Hearing {
 impl Transcript {
     /// The transcript of a run that had nothing to say but its verdict, such as a refused connect.
     pub fn of_verdict(verdict: Verdict, took: Duration) -> Self {
-        Self { entries: Vec::new(), omitted: 0, took, verdict }
+        Self { entries: Vec::new(), decided_after: 0, omitted: 0, took, verdict }
     }
 }
 
 impl Recorder {
     /// An empty transcript, in which the secrets that `masker` knows will not appear.
     pub fn new(masker: Masker) -> Self {
-        Self { masker, entries: Vec::new(), omitted: 0, hearing: None }
+        Self { masker, entries: Vec::new(), decided_after: None, omitted: 0, hearing: None }
     }
 
     /// Something happened that has no bytes.
@@ -124,10 +127,18 @@ impl Recorder {
         }
     }
 
-    /// The run is over.
+    /// The verdict stands; what follows is a farewell.
+    pub fn decided(&mut self) {
+        self.close_hearing();
+        self.decided_after = Some(self.entries.len());
+    }
+
+    /// The run is over; its verdict came after `took`.
     pub fn finish(mut self, took: Duration, verdict: Verdict) -> Transcript {
         self.close_hearing();
-        Transcript { entries: self.entries, omitted: self.omitted, took, verdict }
+        let Self { entries, decided_after, omitted, .. } = self;
+        let decided_after = decided_after.unwrap_or(entries.len());
+        Transcript { entries, decided_after, omitted, took, verdict }
     }
 
     fn close_hearing(&mut self) {
@@ -147,21 +158,25 @@ impl Recorder {
 }
 
 impl fmt::Display for Transcript {
-    /// A line an entry, then the verdict; no newline at the end.
+    /// A line an entry, and one for the verdict where it fell; no newline at the end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for entry in &self.entries {
+        let (before, after) = self.entries.split_at(self.decided_after.min(self.entries.len()));
+        for entry in before {
             writeln!(f, "{entry}")?;
         }
         if self.omitted > 0 {
-            writeln!(f, "            … {} more not kept", self.omitted)?;
+            writeln!(f, "                   … {} more not kept", self.omitted)?;
         }
+        write!(f, "{}  ", Stamp(self.took))?;
         match &self.verdict {
-            Verdict::Passed => write!(f, "{}  passed", Stamp(self.took)),
-            Verdict::Failed(fault) => write!(f, "{}  failed: {fault}", Stamp(self.took)),
-            Verdict::CouldNotRun(trouble) => {
-                write!(f, "{}  could not run: {trouble}", Stamp(self.took))
-            }
+            Verdict::Passed => f.write_str("passed")?,
+            Verdict::Failed(fault) => write!(f, "failed: {fault}")?,
+            Verdict::CouldNotRun(trouble) => write!(f, "could not run: {trouble}")?,
         }
+        for entry in after {
+            write!(f, "\n{entry}")?;
+        }
+        Ok(())
     }
 }
 
@@ -169,6 +184,7 @@ impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}  ", Stamp(self.at))?;
         match (&self.event, self.step) {
+            (Event::Heard { text, length: 0 }, _) => write!(f, "     heard {text}"),
             (Event::Heard { text, length }, _) => write!(f, "     heard {text} ({length} bytes)"),
             (Event::Closed, _) => f.write_str("     the target closed"),
             (Event::Error(words), _) => write!(f, "     {words}"),
