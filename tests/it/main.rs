@@ -1,1 +1,4 @@
 //! Behaviour, as one test binary: a file a behaviour, one harness.
+
+mod definitions;
+mod settings;
