@@ -116,7 +116,8 @@ pub fn list_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// The problem of a file that cannot be read.
 pub fn unreadable(path: &Path, asked_by: Option<&Place>, why: &str) -> Problem {
     let this = Place::whole(&SourceText::file(path, String::new()));
-    let problem = Problem::error(this, KeyPath::root(), format!("cannot read it: {why}"));
+    let problem =
+        Problem::error(this, KeyPath::root(), format!("cannot read {}: {why}", path.display()));
     match asked_by {
         Some(place) => problem.also(place.clone(), "named here"),
         None => problem,

@@ -21,12 +21,13 @@ pub async fn probe(check: &Check, names: &NameBook) -> Transcript {
     let destination = match names.resolve(&check.address) {
         Ok(destination) => destination,
         Err(error) => {
-            return early(started, Verdict::CouldNotRun(OwnTrouble::Name(error.to_string())));
+            let trouble = Verdict::CouldNotRun(OwnTrouble::Name(error.to_string()));
+            return Transcript::of_verdict(trouble, started.elapsed());
         }
     };
     let stream = match dial(&destination, deadline, &Tuning::default()).await {
         Ok(socket) => Stream::from(socket),
-        Err(error) => return early(started, of_dial(&error)),
+        Err(error) => return Transcript::of_verdict(of_dial(&error), started.elapsed()),
     };
     match &check.kind {
         CheckKind::Script(script) => {
@@ -35,11 +36,6 @@ pub async fn probe(check: &Check, names: &NameBook) -> Transcript {
         }
         CheckKind::Http(request) => run_http(stream, request, started, deadline).await,
     }
-}
-
-/// Nothing was connected, so that there is nothing to tell but the verdict.
-fn early(started: Instant, verdict: Verdict) -> Transcript {
-    Transcript { entries: Vec::new(), omitted: 0, took: started.elapsed(), verdict }
 }
 
 fn of_dial(error: &DialError) -> Verdict {

@@ -2,8 +2,10 @@
 
 mod harness;
 
+mod definitions;
 mod floors;
 mod redis_leader;
 mod relaying;
 mod reloading;
+mod settings;
 mod stopping;
