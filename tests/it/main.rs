@@ -2,6 +2,8 @@
 
 mod harness;
 
+#[cfg(feature = "chaos")]
+mod chaos;
 mod definitions;
 mod floors;
 mod redis_leader;
@@ -9,3 +11,4 @@ mod relaying;
 mod reloading;
 mod settings;
 mod stopping;
+mod supervision;
