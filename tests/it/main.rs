@@ -5,6 +5,8 @@ mod harness;
 #[cfg(feature = "chaos")]
 mod chaos;
 mod definitions;
+#[cfg(feature = "chaos")]
+mod failing;
 mod floors;
 mod redis_leader;
 mod relaying;
