@@ -186,15 +186,15 @@ fn a_killed_data_arbiter_takes_its_own_sessions_and_no_others() {
     assert_eq!(live(), Some(20), "what was lost is not counted any more");
 }
 
-/// A target that answers `ROLE` with `role:master` or `role:slave`, and echoes everything else.
+/// A target that answers `ROLE` as Redis would, and echoes everything else.
 fn with_a_role(leads: &Arc<AtomicBool>) -> Target {
     let leads = Arc::clone(leads);
     Target::new(move |mut stream| {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = stream.read(&mut buffer) {
-            let said = match (&buffer[..count], leads.load(Ordering::Acquire)) {
-                (b"ROLE\r\n", true) => b"role:master\r\n",
-                (b"ROLE\r\n", false) => b"role:slave\r\n",
+            let said: &[u8] = match (&buffer[..count], leads.load(Ordering::Acquire)) {
+                (b"ROLE\r\n", true) => b"$11\r\nrole:master\r\n",
+                (b"ROLE\r\n", false) => b"$10\r\nrole:slave\r\n",
                 (other, _) => other,
             };
             if stream.write_all(said).is_err() {
