@@ -110,7 +110,10 @@ fn nothing_is_lost_whatever_component_fails_however() {
     relays.all_live("all of it");
     let (exchanges, slowest) = (load.exchanges(), load.slowest());
     let seen = load.stop();
-    println!("{lost} relays and {} exchanges on killed arbiters; {exchanges} in all, slowest {slowest:?}", seen.excused);
+    println!(
+        "{lost} relays and {} exchanges on killed arbiters; {exchanges} in all, slowest {slowest:?}",
+        seen.excused
+    );
     assert!(seen.failures.is_empty(), "{:#?}", seen.failures);
     drop(relays);
     settled(&stagedoor, before);
