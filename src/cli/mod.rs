@@ -5,4 +5,5 @@ pub mod output;
 pub mod run;
 pub mod schema;
 pub mod settings;
+pub mod sources;
 pub mod validate;

