@@ -64,6 +64,9 @@ pub async fn apply(house: &House, closer: &Closer, model: Arc<Model>) -> Result<
     let previous = house.live.load_full();
     house.live.store(Arc::new(LiveServices::of(&model, &previous)));
     house.permits.set_limit(model.node.max_connections.or_else(crate::app::limits::most_sessions));
+    if old.node.log.level != model.node.log.level {
+        house.log.set_filter(&model.node.log.level);
+    }
     house.model.store(Arc::clone(&model));
     house.generation.fetch_add(1, Ordering::Relaxed);
     house.reconsider();

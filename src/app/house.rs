@@ -24,10 +24,13 @@ use crate::proxy::sockets::SocketTable;
 use crate::proxy::worker::{Worker, Workers};
 use crate::supervise::handle::Ref;
 use crate::supervise::supervisor::Supervisor;
+use crate::telemetry::log::LogControl;
 
 /// What outlives every component.
 #[derive(Clone)]
 pub struct House {
+    /// The log of the process.
+    pub log: LogControl,
     /// The model in force.
     pub model: Arc<ArcSwap<Model>>,
     /// How many models have been in force.
@@ -66,9 +69,15 @@ pub struct House {
 
 impl House {
     /// An empty house for this many workers and these groups.
-    pub fn new(workers: NonZeroUsize, data: Ref<Supervisor>, checkers: Ref<Supervisor>) -> Self {
+    pub fn new(
+        workers: NonZeroUsize,
+        log: LogControl,
+        data: Ref<Supervisor>,
+        checkers: Ref<Supervisor>,
+    ) -> Self {
         let routers = (0..workers.get()).map(|index| vacant(&format!("router/{index}"))).collect();
         Self {
+            log,
             model: Arc::default(),
             generation: Arc::default(),
             started: Instant::now(),

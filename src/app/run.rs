@@ -34,18 +34,18 @@ use crate::supervise::root::start_root;
 use crate::supervise::slot::SlotId;
 use crate::supervise::supervisor::{Group, StartChild};
 use crate::supervise::view::GaveUp;
-use crate::telemetry::log_writer::LogWriter;
+use crate::telemetry::log::LogControl;
 
 /// What is logged last is written within this.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const GAVE_UP: u8 = 70;
 
 /// Runs the process until it is told to stop. Returns its exit code.
-pub fn run(model: Model, sources: Sources, log: &LogWriter) -> u8 {
+pub fn run(model: Model, sources: Sources, log: &LogControl) -> u8 {
     limits::raise_descriptors();
     crate::supervise::panics::install_hook();
     let code = System::new().block_on(async move {
-        match live(model, sources).await {
+        match live(model, sources, log.clone()).await {
             Ok(code) => code,
             Err(error) => {
                 log::error!("cannot start: {error}");
@@ -57,10 +57,10 @@ pub fn run(model: Model, sources: Sources, log: &LogWriter) -> u8 {
     code
 }
 
-async fn live(model: Model, sources: Sources) -> anyhow::Result<u8> {
+async fn live(model: Model, sources: Sources, log: LogControl) -> anyhow::Result<u8> {
     let mut asked = signals::catch()?;
     let (gave_up, mut given_up) = mpsc::unbounded_channel();
-    let process = Process::start(&model.node, sources, gave_up).await?;
+    let process = Process::start(&model.node, sources, log, gave_up).await?;
     let model = Arc::new(model);
     apply(&process.house, &process.closer, Arc::clone(&model)).await?;
     let control = process.open_control_socket(&model.node).await;
@@ -100,6 +100,7 @@ impl Process {
     async fn start(
         node: &Node,
         sources: Sources,
+        log: LogControl,
         gave_up: mpsc::UnboundedSender<GaveUp>,
     ) -> anyhow::Result<Self> {
         let workers = u16::try_from(node.workers.get()).unwrap_or(u16::MAX);
@@ -111,7 +112,7 @@ impl Process {
         };
         let group = |name: &str| Group::new(name, &slots, intensity, fastrand::u64(..));
         let (root, data, checkers) = (group("stagedoor"), group("data"), group("checkers"));
-        let house = House::new(node.workers, data.handle().clone(), checkers.handle().clone());
+        let house = House::new(node.workers, log, data.handle().clone(), checkers.handle().clone());
         let closer = Closer {
             live: Arc::clone(&house.live),
             snapshot: Arc::clone(&house.snapshot),

@@ -9,11 +9,49 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::Args;
 
 use crate::admin::command::{Command, Reply};
-use crate::cli::args::TalkArgs;
+use crate::cli::sources::SettingsArgs;
 use crate::cli::{output, show};
 use crate::config::layers;
+
+/// How a running process is reached.
+#[derive(Debug, Clone, Args)]
+pub struct TalkArgs {
+    /// Its control socket. Default: `admin.socket` of the node settings.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Where the node settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Print for machines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `restart`.
+#[derive(Debug, Clone, Args)]
+pub struct RestartArgs {
+    /// Its name, as `stagedoor tree` shows it, such as `router/0` or `arbiter/data/0`.
+    pub component: String,
+    /// How the process is reached.
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// `chaos`.
+#[cfg(feature = "chaos")]
+#[derive(Debug, Clone, Args)]
+pub struct ChaosArgs {
+    /// Its name, as `stagedoor tree` shows it.
+    pub component: String,
+    /// `panic`, `wedge`, `stop`, `hang:MILLISECONDS`, or `kill` for an arbiter.
+    pub fault: String,
+    /// How the process is reached.
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
 
 /// A reload may look names up; nothing takes longer than this.
 const PATIENCE: Duration = Duration::from_secs(65);

@@ -88,9 +88,7 @@ fn tree(out: &mut String, view: &TreeView, first: &str, rest: &str) -> std::fmt:
 }
 
 fn reload(out: &mut String, view: &ReloadView) -> std::fmt::Result {
-    for warning in &view.warnings {
-        writeln!(out, "{warning}")?;
-    }
+    out.push_str(&view.remarks);
     if view.changes.is_empty() {
         return writeln!(out, "nothing has changed");
     }

@@ -2,15 +2,27 @@
 
 use std::process::ExitCode;
 
+use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::args::ValidateArgs;
 use crate::cli::output;
+use crate::cli::sources::RunArgs;
 use crate::config::check::{Action, Check, CheckKind, HealthSpec};
 use crate::config::defaults::text;
 use crate::config::load::{self, Loaded};
 use crate::config::model::{Balance, Closing, Service, Target};
 use crate::config::render;
+
+/// `validate`.
+#[derive(Debug, Clone, Args)]
+pub struct ValidateArgs {
+    /// What to check.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Print for machines.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Checks; exit 0 if it would run, else 2.
 pub fn main(args: &ValidateArgs) -> ExitCode {

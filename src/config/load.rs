@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::check::Script;
 use crate::config::environment::Environment;
 use crate::config::file::definition::Definition;
 use crate::config::file::foreign::DEFINITION_SPELLINGS;
@@ -16,7 +17,7 @@ use crate::config::names::ListenAddress;
 use crate::config::place::{KeyPath, Place, SourceText};
 use crate::config::problem::Problem;
 use crate::config::tree::Tree;
-use crate::config::validate::checks::{self, NamedScript};
+use crate::config::validate::checks;
 use crate::config::validate::report::Report;
 use crate::config::validate::script::{self, Holes};
 use crate::config::validate::service::{Draft, Facts, ListenPlace};
@@ -202,8 +203,10 @@ impl Loader<'_> {
         let tree = read::read_tree(path, asked_by, problems)?;
         let mut tree = shape::check(&tree, schema::definition(), self.env, problems);
         spelling::modernise(&mut tree, DEFINITION_SPELLINGS, problems);
-        let layers: Vec<&Tree> = self.under.iter().chain([&tree]).collect();
-        let tree = merge::merge(&layers);
+        if !self.under.is_empty() {
+            let layers: Vec<&Tree> = self.under.iter().chain([&tree]).collect();
+            tree = merge::merge(&layers);
+        }
         let written: Definition = deserialise(&tree, problems);
         let mut report = Report::new(&tree);
         let named = self.named_script(&written, &mut report, problems);
@@ -221,7 +224,7 @@ impl Loader<'_> {
         written: &Definition,
         report: &mut Report<'_>,
         problems: &mut Vec<Problem>,
-    ) -> Option<NamedScript> {
+    ) -> Option<Script> {
         let at = KeyPath::dotted("uptime_tests.check");
         let name = written.uptime_tests.as_ref()?.check.as_deref()?;
         let place = report.place(&at);
@@ -236,7 +239,7 @@ impl Loader<'_> {
         let at = KeyPath::dotted("commands");
         let script = script::script(commands, framing, &at, holes, &mut report);
         problems.extend(report.into_problems());
-        Some(NamedScript { written, script })
+        Some(script)
     }
 
     fn may_open(&self, draft: &Draft, report: &mut Report<'_>) {

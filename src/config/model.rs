@@ -38,11 +38,6 @@ pub struct Node {
     pub max_connections: Option<NonZeroUsize>,
     /// `[supervision]`: how many restarts are too many, and when a silent part counts as hung.
     pub supervision: Supervision,
-    /// `state_dir`: where the leader's memory outlives the process; `None` where the environment
-    /// names no place for it.
-    pub state_dir: Option<PathBuf>,
-    /// `state_max_age`: older state is not believed. Default 10 min.
-    pub state_max_age: Duration,
 }
 
 /// `[log]`: how the process speaks.
@@ -209,8 +204,6 @@ impl Default for Node {
             shutdown_timeout: Duration::from_secs(30),
             max_connections: None,
             supervision: Supervision::default(),
-            state_dir: None,
-            state_max_age: Duration::from_secs(600),
         }
     }
 }

@@ -6,11 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
-use env_logger::Builder;
+use arc_swap::ArcSwap;
 use env_logger::fmt::Formatter;
-use log::Record;
+use env_logger::{Builder, Logger};
 use log::kv::{Error, Key, Value, VisitSource};
+use log::{Log, Metadata, Record};
 
 use crate::telemetry::log_writer::LogWriter;
 
@@ -23,12 +26,28 @@ pub enum Form {
     Json,
 }
 
+/// The log of the process: where it goes, and what of it is wanted now.
+#[derive(Clone)]
+pub struct LogControl {
+    form: Form,
+    writer: LogWriter,
+    logger: Arc<ArcSwap<Logger>>,
+}
+
 /// Starts logging to standard error; `filter` is env_logger's (`info`, `stagedoor=debug`).
 ///
 /// # Errors
 /// If the log's thread cannot be started or a logger has been set already.
-pub fn start(form: Form, filter: &str) -> io::Result<LogWriter> {
+pub fn start(form: Form, filter: &str) -> io::Result<LogControl> {
     let writer = LogWriter::start(io::stderr())?;
+    let logger = Arc::new(ArcSwap::from_pointee(logger(form, filter, &writer)));
+    let control = LogControl { form, writer, logger };
+    log::set_boxed_logger(Box::new(control.clone())).map_err(io::Error::other)?;
+    control.set_filter(filter);
+    Ok(control)
+}
+
+fn logger(form: Form, filter: &str, writer: &LogWriter) -> Logger {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut builder = Builder::new();
     builder.parse_filters(filter).target(env_logger::Target::Pipe(Box::new(writer.clone())));
@@ -36,8 +55,33 @@ pub fn start(form: Form, filter: &str) -> io::Result<LogWriter> {
         Form::Text => builder.format(move |line, record| write_text(line, record, colour)),
         Form::Json => builder.format(write_json),
     };
-    builder.try_init().map_err(io::Error::other)?;
-    Ok(writer)
+    builder.build()
+}
+
+impl LogControl {
+    /// Changes what is wanted, from the next record on.
+    pub fn set_filter(&self, filter: &str) {
+        let logger = logger(self.form, filter, &self.writer);
+        log::set_max_level(logger.filter());
+        self.logger.store(Arc::new(logger));
+    }
+
+    /// Waits until what was logged so far is written, but about `limit` at the longest.
+    pub fn flush_within(&self, limit: Duration) {
+        self.writer.flush_within(limit);
+    }
+}
+
+impl Log for LogControl {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.logger.load().enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        self.logger.load().log(record);
+    }
+
+    fn flush(&self) {}
 }
 
 fn write_text(line: &mut Formatter, record: &Record<'_>, colour: bool) -> io::Result<()> {
@@ -78,13 +122,18 @@ fn needs_quotes(text: &str) -> bool {
     text.is_empty() || text.contains(|c: char| c.is_whitespace() || c == '"' || c == '=')
 }
 
-/// Replaces control characters, so that no text can move a cursor or forge a line.
+/// Replaces control characters, so that no text can move a cursor or forge a line: what follows a
+/// line break is indented, as no line of the log is.
 fn clean(text: &str) -> String {
     if !text.contains(char::is_control) {
         return text.to_owned();
     }
-    let clean = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
-    text.chars().map(clean).collect()
+    let clean = |c: char| match c {
+        '\n' => "\n    ".to_owned(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.into(),
+    };
+    text.trim_end().chars().map(clean).collect()
 }
 
 /// The key-values of a record, sorted by key order of insertion being of no meaning.
@@ -113,7 +162,7 @@ mod tests {
 
     #[test]
     fn control_characters_cannot_forge_a_line() {
-        assert_eq!(clean("a\nb\x1b[2J"), "a\\nb\\u{1b}[2J");
+        assert_eq!(clean("a\nb\x1b[2J\n"), "a\n    b\\u{1b}[2J");
     }
 
     #[test]

@@ -4,8 +4,11 @@ mod harness;
 
 mod definitions;
 mod floors;
+mod formats;
+mod meaning;
 mod redis_leader;
 mod relaying;
 mod reloading;
 mod settings;
+mod shipped;
 mod stopping;

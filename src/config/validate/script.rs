@@ -113,12 +113,12 @@ fn action(
         }
         CommandName::ExpectClose => return Some(Action::ExpectClose),
     };
-    report.keep(&message_at, read)
+    report.keep_message(&message_at, read)
 }
 
 fn text(message: &str, empty: &str, holes: Holes<'_>) -> Result<Template, Complaint> {
     let template = escape::template(message, holes.env, holes.folder)?;
-    if template.parts.is_empty() {
+    if literal(&template).is_some_and(|bytes| bytes.is_empty()) {
         return Err(Complaint::new(format!("an empty message {empty}"), "write what is meant"));
     }
     Ok(template)

@@ -35,7 +35,6 @@ impl Stagedoor {
             .arg("run")
             .arg(&file)
             .args(["--set", &format!("admin.socket={}", socket_in(&folder).display())])
-            .args(["--set", &format!("state_dir={}", folder.path().display())])
             .args(arguments)
             .stderr(Stdio::piped())
             .spawn()
