@@ -222,9 +222,10 @@ impl Process {
         let socket = match ControlSocket::bind(path) {
             Ok(socket) => Arc::new(socket),
             Err(error) => {
-                let why = match error.kind() {
-                    io::ErrorKind::AddrInUse => "another stagedoor answers there".to_owned(),
-                    _ => error.to_string(),
+                let why = if error.kind() == io::ErrorKind::AddrInUse {
+                    "another stagedoor answers there".to_owned()
+                } else {
+                    error.to_string()
                 };
                 log::warn!(path:% = path.display(); "running without a control socket: {why}");
                 return None;

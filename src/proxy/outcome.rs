@@ -162,7 +162,7 @@ impl Drop for Ledger {
             by = self.ending.by(),
             to_target = self.bytes.0,
             to_client = self.bytes.1,
-            dial_ms = self.dialled.map_or(0, |time| whole_millis(time)),
+            dial_ms = self.dialled.map_or(0, whole_millis),
             ms = whole_millis(self.opened.elapsed());
             "session ended: {}", self.ending
         );

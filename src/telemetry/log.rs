@@ -97,9 +97,9 @@ fn write_text(line: &mut Formatter, record: &Record<'_>, colour: bool) -> io::Re
     let mut pairs = Pairs::default();
     record.key_values().visit(&mut pairs).map_err(io::Error::other)?;
     for (key, value) in pairs.0 {
-        let value = match value {
-            serde_json::Value::String(text) if !needs_quotes(&text) => text,
-            other => other.to_string(),
+        let value = match value.as_str() {
+            Some(text) if !needs_quotes(text) => text.to_owned(),
+            Some(_) | None => value.to_string(),
         };
         // Writing into a String cannot fail.
         let Ok(()) = write!(text, " {key}={}", clean(&value)) else { unreachable!() };

@@ -1,7 +1,5 @@
 //! What a user writes: every mistake is a clear error with its file, line and key, and exit 2.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
-
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;

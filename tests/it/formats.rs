@@ -1,7 +1,5 @@
 //! Where definitions come from: JSON, TOML and Tyk spell one model.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
-
 use stagedoor::config::load::{Loaded, Sources, load};
 
 /// Loads one definition from a file of this name.

@@ -1,5 +1,7 @@
 //! Behaviour, as one test binary: a file a behaviour, one harness.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
+
 mod harness;
 
 mod definitions;

@@ -1,7 +1,5 @@
 //! What a definition means: defaults, spellings, who leads, and what is worth a warning.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
-
 use std::time::Duration;
 
 use stagedoor::config::environment::Environment;

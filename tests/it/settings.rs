@@ -1,7 +1,5 @@
 //! Node settings: layers, where each value comes from, what ships.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
-
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -1,7 +1,5 @@
 //! What ships: examples and settings are valid, whole or cut off, and say what they claim.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
-
 use std::path::{Path, PathBuf};
 
 use stagedoor::config::layers::{SettingsSources, settings};
