@@ -14,6 +14,7 @@ use crate::health::snapshot::{Leadership, Snapshot};
 use crate::health::supervisor::{Known, Recall};
 use crate::proxy::live::LiveService;
 use crate::supervise::handle::Ref;
+use crate::supervise::tenants;
 
 /// What answers are made from.
 #[derive(Clone)]
@@ -62,7 +63,7 @@ impl Handler<Ask> for Answerer {
 
     fn handle(&mut self, ask: Ask, _: &mut Self::Context) {
         let args = self.args.clone();
-        actix_rt::spawn(async move {
+        tenants::spawn(async move {
             let reply = carry_out(&args, ask.command).await;
             // The client may have gone away.
             drop(ask.reply.send(reply));

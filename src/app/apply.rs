@@ -166,7 +166,8 @@ async fn start_listener(house: &House, address: &ListenAddress) {
         listeners.insert(address.clone(), handle.clone());
         SlotId::Data(u16::try_from(listeners.len() % house.workers.len()).unwrap_or(0))
     };
-    let spec = ChildSpec::new(&handle, slot, move |_| Listener::new(args.clone()));
+    let spec = ChildSpec::new(&handle, slot, move |_| Listener::new(args.clone()))
+        .intensity(house.intensity);
     if !matches!(house.data.ask(StartChild(spec)).await, Ok(true)) {
         log::error!(listen:% = address; "listener not started: its supervisor is gone");
     }

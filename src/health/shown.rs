@@ -108,6 +108,7 @@ fn push_escaped(text: &mut String, byte: u8) {
 mod tests {
     use super::*;
     use crate::config::check::Step;
+    use crate::config::check::{Action, Template};
 
     fn masker(secrets: &[&str]) -> Masker {
         let parts = secrets.iter().map(|secret| Part::Secret(secret.as_bytes().to_vec())).collect();

@@ -4,6 +4,8 @@
 
 mod harness;
 
+#[cfg(feature = "chaos")]
+mod chaos;
 mod definitions;
 mod floors;
 mod formats;
@@ -14,3 +16,4 @@ mod reloading;
 mod settings;
 mod shipped;
 mod stopping;
+mod supervision;

@@ -1,7 +1,9 @@
 //! What every test of behaviour is made of: the real binary, real servers, scripted targets.
 
 pub(crate) mod client;
+pub(crate) mod control;
 pub(crate) mod eventually;
+pub(crate) mod load;
 pub(crate) mod port;
 pub(crate) mod redis;
 pub(crate) mod stagedoor;
