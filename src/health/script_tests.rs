@@ -277,7 +277,8 @@ fn more_unread_than_is_kept_fails_even_if_the_words_come_later() {
     let fits = "x".repeat(UNREAD_LIMIT - 5) + "words";
     assert_eq!(run(&steps, &[says(&fits)], &[8192]).0, Verdict::Passed);
     for cuts in [&[1][..], &[8192], &[usize::MAX]] {
-        let Verdict::Failed(fault) = run(&steps, &[says(&format!("x{fits}"))], cuts).0 else {
+        let Verdict::Failed(fault) = run(&steps, &[says(&format!("xxx{fits} and more"))], cuts).0
+        else {
             panic!("it passed");
         };
         assert_eq!(fault.kind, FaultKind::Limit);
