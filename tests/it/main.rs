@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod crowd;
 mod definitions;
 mod floors;
 mod formats;

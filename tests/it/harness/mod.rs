@@ -3,6 +3,8 @@
 pub(crate) mod client;
 pub(crate) mod eventually;
 pub(crate) mod port;
+pub(crate) mod process;
 pub(crate) mod redis;
+pub(crate) mod speaker;
 pub(crate) mod stagedoor;
 pub(crate) mod target;
