@@ -92,6 +92,8 @@ impl Router {
         let name = held.ask.live.service().name.clone();
         let live = match self.desk.live.load().named(&name) {
             Some(live) => Arc::clone(live),
+            // Removed by a reload. Those who came before are served while its targets are known.
+            None if self.is_forgotten(&name) => return held.ask.answer(Err(Refusal::Removed)),
             None => Arc::clone(&held.ask.live),
         };
         let refusal = match self.choice(&live).pick(&held.ask.facts, &held.ask.tried) {
@@ -110,6 +112,10 @@ impl Router {
             held.ask.tried.clear();
         }
         self.held.push(held);
+    }
+
+    fn is_forgotten(&self, service: &ServiceName) -> bool {
+        !self.desk.snapshot.load().services.contains_key(service)
     }
 
     /// The choice for a service under its newest health, made anew only if either has changed.
