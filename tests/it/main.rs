@@ -6,6 +6,7 @@ mod harness;
 
 #[cfg(feature = "chaos")]
 mod chaos;
+mod crowd;
 mod definitions;
 mod floors;
 mod formats;

@@ -5,6 +5,8 @@ pub(crate) mod control;
 pub(crate) mod eventually;
 pub(crate) mod load;
 pub(crate) mod port;
+pub(crate) mod process;
 pub(crate) mod redis;
+pub(crate) mod speaker;
 pub(crate) mod stagedoor;
 pub(crate) mod target;
