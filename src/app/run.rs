@@ -64,7 +64,8 @@ async fn live(model: Model, sources: Sources, log: LogControl) -> anyhow::Result
     let model = Arc::new(model);
     apply(&process.house, &process.closer, Arc::clone(&model)).await?;
     let control = process.open_control_socket(&model.node).await;
-    log::info!("ready: {}, process {}", services_in_words(&model), std::process::id());
+    let level = if model.services.is_empty() { log::Level::Warn } else { log::Level::Info };
+    log::log!(level, "ready: {}, process {}", services_in_words(&model), std::process::id());
     let code = loop {
         tokio::select! {
             Some(what) = asked.recv() => match what {
