@@ -64,7 +64,8 @@ async fn live(model: Model, sources: Sources, log: LogControl) -> anyhow::Result
     let model = Arc::new(model);
     apply(&process.house, &process.closer, Arc::clone(&model)).await?;
     let control = process.open_control_socket(&model.node).await;
-    log::info!("ready: {} services, process {}", model.services.len(), std::process::id());
+    let level = if model.services.is_empty() { log::Level::Warn } else { log::Level::Info };
+    log::log!(level, "ready: {}, process {}", services_in_words(&model), std::process::id());
     let code = loop {
         tokio::select! {
             Some(what) = asked.recv() => match what {
@@ -84,6 +85,14 @@ async fn live(model: Model, sources: Sources, log: LogControl) -> anyhow::Result
     }
     log::info!("stopped");
     Ok(code)
+}
+
+fn services_in_words(model: &Model) -> String {
+    match model.services.len() {
+        0 => "no service is active, nothing is served".to_owned(),
+        1 => "1 service".to_owned(),
+        several => format!("{several} services"),
+    }
 }
 
 /// The running process.
@@ -223,12 +232,17 @@ impl Process {
         let socket = match ControlSocket::bind(path) {
             Ok(socket) => Arc::new(socket),
             Err(error) => {
+                let path = path.display();
                 let why = if error.kind() == io::ErrorKind::AddrInUse {
                     "another stagedoor answers there".to_owned()
                 } else {
                     error.to_string()
                 };
-                log::warn!(path:% = path.display(); "running without a control socket: {why}");
+                log::warn!(
+                    "no control socket at {path}: {why}; this process runs without one, and \
+                     status, tree, reload and restart do not reach it. Give it one of its own with \
+                     --set admin.socket=PATH"
+                );
                 return None;
             }
         };

@@ -4,7 +4,6 @@
 //! whoever logs it; control characters that are left are escaped here.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,9 @@ use log::kv::{Error, Key, Value, VisitSource};
 use log::{Log, Metadata, Record};
 
 use crate::telemetry::log_writer::LogWriter;
+
+const DIM: &str = "\x1b[2m";
+const OFF: &str = "\x1b[0m";
 
 /// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,26 +87,31 @@ impl Log for LogControl {
 }
 
 fn write_text(line: &mut Formatter, record: &Record<'_>, colour: bool) -> io::Result<()> {
-    let (on, off) = match (colour, record.level()) {
-        (false, _) => ("", ""),
-        (true, log::Level::Error) => ("\x1b[31m", "\x1b[0m"),
-        (true, log::Level::Warn) => ("\x1b[33m", "\x1b[0m"),
-        (true, log::Level::Info) => ("\x1b[32m", "\x1b[0m"),
-        (true, log::Level::Debug | log::Level::Trace) => ("\x1b[2m", "\x1b[0m"),
+    let (on, dim, off) = match (colour, record.level()) {
+        (false, _) => ("", "", ""),
+        (true, log::Level::Error) => ("\x1b[31m", DIM, OFF),
+        (true, log::Level::Warn) => ("\x1b[33m", DIM, OFF),
+        (true, log::Level::Info) => ("\x1b[32m", DIM, OFF),
+        (true, log::Level::Debug | log::Level::Trace) => (DIM, DIM, OFF),
     };
     let level = record.level().as_str().to_ascii_lowercase();
-    let mut text = clean(&record.args().to_string());
+    let text = clean(&record.args().to_string());
     let mut pairs = Pairs::default();
     record.key_values().visit(&mut pairs).map_err(io::Error::other)?;
+    write!(line, "{dim}{}{off} {on}{level:<5}{off} {text}", line.timestamp_millis())?;
+    if pairs.0.is_empty() {
+        return writeln!(line);
+    }
+    // The sentence is for people, the rest for those who look closer.
+    write!(line, "{dim}")?;
     for (key, value) in pairs.0 {
         let value = match value.as_str() {
             Some(text) if !needs_quotes(text) => text.to_owned(),
             Some(_) | None => value.to_string(),
         };
-        // Writing into a String cannot fail.
-        let Ok(()) = write!(text, " {key}={}", clean(&value)) else { unreachable!() };
+        write!(line, " {key}={}", clean(&value))?;
     }
-    writeln!(line, "{} {on}{level:<5}{off} {text}", line.timestamp_millis())
+    writeln!(line, "{off}")
 }
 
 fn write_json(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
