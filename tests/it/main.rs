@@ -8,6 +8,8 @@ mod harness;
 mod chaos;
 mod crowd;
 mod definitions;
+#[cfg(feature = "chaos")]
+mod failing;
 mod floors;
 mod formats;
 mod meaning;

@@ -133,6 +133,7 @@ impl Stagedoor {
     }
 
     /// The memory it has touched, in KiB.
+    #[cfg(feature = "chaos")]
     pub(crate) fn resident(&self) -> usize {
         let file = format!("/proc/{}/status", self.pid().as_raw_nonzero());
         let status = std::fs::read_to_string(file).expect("the process is still there");
