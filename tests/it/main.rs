@@ -4,7 +4,10 @@
 
 mod harness;
 
+mod accepting;
 mod definitions;
+mod dialling;
+mod faults;
 mod floors;
 mod formats;
 mod meaning;
