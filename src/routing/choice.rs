@@ -235,7 +235,11 @@ mod tests {
         let failing = choice.pool.members()[0].target().key.clone();
         assert_eq!(port(&choice.pick(&NOBODY, &[]).unwrap()), 1);
         assert_eq!(port(&choice.pick(&NOBODY, &[failing]).unwrap()), 2);
-        assert_eq!(picks(&choice, 2), [2, 1], "the next client does not meet the failing one first");
+        assert_eq!(
+            picks(&choice, 2),
+            [2, 1],
+            "the next client does not meet the failing one first"
+        );
     }
 
     #[test]
