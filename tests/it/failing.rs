@@ -105,9 +105,7 @@ fn a_checker_that_cannot_be_kept_running_is_parked_and_its_target_keeps_its_verd
     assert_eq!(snapshot(), before, "nothing is published without news");
     // A person may try again at once.
     stagedoor.restart(noisy);
-    eventually("it checks again", || {
-        (stagedoor.component(noisy).state == "running").then_some(())
-    });
+    eventually("it checks again", || (stagedoor.component(noisy).state == "running").then_some(()));
 }
 
 #[test]

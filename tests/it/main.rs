@@ -4,12 +4,15 @@
 
 mod harness;
 
+mod accepting;
 #[cfg(feature = "chaos")]
 mod chaos;
 mod crowd;
 mod definitions;
+mod dialling;
 #[cfg(feature = "chaos")]
 mod failing;
+mod faults;
 mod floors;
 mod formats;
 mod meaning;

@@ -13,8 +13,7 @@ const RELAYS: usize = 20;
 
 fn definition(listen: u16, targets: &[Target]) -> Value {
     let urls: Vec<String> = targets.iter().map(Target::address).collect();
-    let checks: Vec<Value> =
-        urls.iter().map(|url| json!({ "url": url, "commands": [] })).collect();
+    let checks: Vec<Value> = urls.iter().map(|url| json!({ "url": url, "commands": [] })).collect();
     json!({
         "name": "echo", "listen_port": listen, "listen_address": "127.0.0.1", "protocol": "tcp",
         "enable_load_balancing": true, "check_host_against_uptime_tests": true,
