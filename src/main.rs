@@ -1,5 +1,5 @@
 //! The binary: hands the command line to `cli` and returns its exit code.
 
 fn main() -> std::process::ExitCode {
-    stagedoor::cli::commands::main()
+    stagedoor::cli::args::main()
 }

@@ -97,6 +97,6 @@ pub struct ReloadView {
     pub generation: u64,
     /// A line for each change; empty where nothing changed.
     pub changes: Vec<String>,
-    /// Warnings of the new configuration.
-    pub warnings: Vec<String>,
+    /// Warnings and notices about the new configuration, as text.
+    pub remarks: String,
 }

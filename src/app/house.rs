@@ -24,10 +24,13 @@ use crate::proxy::worker::{Worker, Workers};
 use crate::supervise::handle::Ref;
 use crate::supervise::intensity::Intensity;
 use crate::supervise::supervisor::Supervisor;
+use crate::telemetry::log::LogControl;
 
 /// What outlives every component.
 #[derive(Clone)]
 pub struct House {
+    /// The log of the process.
+    pub log: LogControl,
     /// The model in force.
     pub model: Arc<ArcSwap<Model>>,
     /// How many models have been in force.
@@ -67,11 +70,17 @@ pub struct House {
 }
 
 impl House {
-    /// An empty house for a node that has these groups.
-    pub fn new(node: &Node, data: Ref<Supervisor>, checkers: Ref<Supervisor>) -> Self {
+    /// An empty house for a node that has these groups and this log.
+    pub fn new(
+        node: &Node,
+        log: LogControl,
+        data: Ref<Supervisor>,
+        checkers: Ref<Supervisor>,
+    ) -> Self {
         let workers = node.workers;
         let routers = (0..workers.get()).map(|index| vacant(&format!("router/{index}"))).collect();
         Self {
+            log,
             model: Arc::default(),
             generation: Arc::default(),
             started: Instant::now(),

@@ -9,6 +9,7 @@ pub mod signals;
 pub mod tree;
 
 pub mod apply;
+pub mod changes;
 pub mod closing;
 pub mod house;
 pub mod limits;

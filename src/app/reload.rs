@@ -11,9 +11,12 @@ use tokio::sync::oneshot;
 
 use crate::admin::view::ReloadView;
 use crate::app::apply::apply;
+use crate::app::changes::in_words;
 use crate::app::closing::Closer;
 use crate::app::house::House;
+use crate::config::diff::diff;
 use crate::config::load::{Loaded, Sources, load};
+use crate::config::render;
 
 /// What the reloader works with.
 #[derive(Clone)]
@@ -63,7 +66,12 @@ impl Reloader {
     fn finish(&mut self, result: &Result<ReloadView, String>, ctx: &mut Context<Self>) {
         match result {
             Ok(view) if view.changes.is_empty() => log::info!("reload: nothing has changed"),
-            Ok(view) => log::info!("reload: {}", view.changes.join("; ")),
+            Ok(view) => {
+                if !view.remarks.is_empty() {
+                    log::warn!("reload:\n{}", view.remarks);
+                }
+                log::info!("reload: {}", view.changes.join("; "));
+            }
             Err(problems) => log::error!("reload refused, nothing was changed:\n{problems}"),
         }
         for request in std::mem::take(&mut self.served) {
@@ -92,14 +100,13 @@ async fn reload(args: ReloaderArgs) -> Result<ReloadView, String> {
     let loaded = actix_rt::task::spawn_blocking(move || load(&sources));
     let Loaded { model, problems, .. } =
         loaded.await.map_err(|_| "reading the configuration crashed".to_owned())?;
-    let problems = crate::config::render::text(&problems, false);
-    let Some(model) = model else { return Err(problems) };
+    let remarks = render::text(&problems, false);
+    let Some(model) = model else { return Err(remarks) };
     let model = Arc::new(model);
-    let changes =
-        if **args.house.model.load() == *model { vec![] } else { vec!["changed".to_owned()] };
+    let changes = in_words(&diff(&args.house.model.load(), &model));
     if !changes.is_empty() {
         apply(&args.house, &args.closer, model).await.map_err(|error| error.to_string())?;
     }
     let generation = args.house.generation.load(Ordering::Relaxed);
-    Ok(ReloadView { generation, changes, warnings: vec![problems] })
+    Ok(ReloadView { generation, changes, remarks })
 }

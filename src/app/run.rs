@@ -34,18 +34,18 @@ use crate::supervise::root::start_root;
 use crate::supervise::slot::SlotId;
 use crate::supervise::supervisor::{Group, StartChild};
 use crate::supervise::view::GaveUp;
-use crate::telemetry::log_writer::LogWriter;
+use crate::telemetry::log::LogControl;
 
 /// What is logged last is written within this.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const GAVE_UP: u8 = 70;
 
 /// Runs the process until it is told to stop. Returns its exit code.
-pub fn run(model: Model, sources: Sources, log: &LogWriter) -> u8 {
+pub fn run(model: Model, sources: Sources, log: &LogControl) -> u8 {
     limits::raise_descriptors();
     crate::supervise::panics::install_hook();
     let code = System::new().block_on(async move {
-        match live(model, sources).await {
+        match live(model, sources, log.clone()).await {
             Ok(code) => code,
             Err(error) => {
                 log::error!("cannot start: {error}");
@@ -57,14 +57,15 @@ pub fn run(model: Model, sources: Sources, log: &LogWriter) -> u8 {
     code
 }
 
-async fn live(model: Model, sources: Sources) -> anyhow::Result<u8> {
+async fn live(model: Model, sources: Sources, log: LogControl) -> anyhow::Result<u8> {
     let mut asked = signals::catch()?;
     let (gave_up, mut given_up) = mpsc::unbounded_channel();
-    let process = Process::start(&model.node, sources, gave_up).await?;
+    let process = Process::start(&model.node, sources, log, gave_up).await?;
     let model = Arc::new(model);
     apply(&process.house, &process.closer, Arc::clone(&model)).await?;
     let control = process.open_control_socket(&model.node).await;
-    log::info!("ready: {} services, process {}", model.services.len(), std::process::id());
+    let level = if model.services.is_empty() { log::Level::Warn } else { log::Level::Info };
+    log::log!(level, "ready: {}, process {}", services_in_words(&model), std::process::id());
     let code = loop {
         tokio::select! {
             Some(what) = asked.recv() => match what {
@@ -86,6 +87,14 @@ async fn live(model: Model, sources: Sources) -> anyhow::Result<u8> {
     Ok(code)
 }
 
+fn services_in_words(model: &Model) -> String {
+    match model.services.len() {
+        0 => "no service is active, nothing is served".to_owned(),
+        1 => "1 service".to_owned(),
+        several => format!("{several} services"),
+    }
+}
+
 /// The running process.
 struct Process {
     house: House,
@@ -100,6 +109,7 @@ impl Process {
     async fn start(
         node: &Node,
         sources: Sources,
+        log: LogControl,
         gave_up: mpsc::UnboundedSender<GaveUp>,
     ) -> anyhow::Result<Self> {
         let workers = u16::try_from(node.workers.get()).unwrap_or(u16::MAX);
@@ -111,7 +121,7 @@ impl Process {
         };
         let group = |name: &str| Group::new(name, &slots, intensity, fastrand::u64(..));
         let (root, data, checkers) = (group("stagedoor"), group("data"), group("checkers"));
-        let house = House::new(node, data.handle().clone(), checkers.handle().clone());
+        let house = House::new(node, log, data.handle().clone(), checkers.handle().clone());
         let closer = Closer {
             live: Arc::clone(&house.live),
             snapshot: Arc::clone(&house.snapshot),
@@ -222,11 +232,17 @@ impl Process {
         let socket = match ControlSocket::bind(path) {
             Ok(socket) => Arc::new(socket),
             Err(error) => {
-                let why = match error.kind() {
-                    io::ErrorKind::AddrInUse => "another stagedoor answers there".to_owned(),
-                    _ => error.to_string(),
+                let path = path.display();
+                let why = if error.kind() == io::ErrorKind::AddrInUse {
+                    "another stagedoor answers there".to_owned()
+                } else {
+                    error.to_string()
                 };
-                log::warn!(path:% = path.display(); "running without a control socket: {why}");
+                log::warn!(
+                    "no control socket at {path}: {why}; this process runs without one, and \
+                     status, tree, reload and restart do not reach it. Give it one of its own with \
+                     --set admin.socket=PATH"
+                );
                 return None;
             }
         };

@@ -1,6 +1,6 @@
 //! Floor 8: what a person types.
 
-pub mod commands;
+pub mod args;
 
 pub mod control;
 pub mod run;
@@ -8,6 +8,6 @@ pub mod schema;
 pub mod settings;
 pub mod validate;
 
-pub mod args;
 pub mod output;
 pub mod show;
+pub mod sources;

@@ -5,8 +5,8 @@
 
 use std::process::ExitCode;
 
-use crate::cli::args::RunArgs;
 use crate::cli::output;
+use crate::cli::sources::RunArgs;
 use crate::config::environment;
 use crate::config::load::{Loaded, load};
 use crate::config::model::LogFormat;

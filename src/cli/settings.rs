@@ -2,14 +2,26 @@
 
 use std::process::ExitCode;
 
+use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::args::ConfigArgs;
 use crate::cli::output;
+use crate::cli::sources::SettingsArgs;
 use crate::config::place::KeyPath;
 use crate::config::problem::Problem;
 use crate::config::tree::Tree;
 use crate::config::{defaults, load, render, schema, shape};
+
+/// `config`.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// Where the node settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Print for machines.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Prints the settings; exit 2 if they are wrong.
 pub fn main(args: &ConfigArgs) -> ExitCode {

@@ -34,11 +34,12 @@ pub fn text(reply: &Reply) -> String {
 fn status(out: &mut String, view: &StatusView) -> std::fmt::Result {
     writeln!(
         out,
-        "stagedoor {} · process {} · up {} · {} sessions · configuration {}",
+        "stagedoor {} · process {} · up {} · {} session{} · configuration {}",
         view.version,
         view.pid,
         humantime::format_duration(std::time::Duration::from_secs(view.up_seconds)),
         view.sessions,
+        if view.sessions == 1 { "" } else { "s" },
         view.generation
     )?;
     view.services.iter().try_for_each(|view| service(out, view))
@@ -46,7 +47,8 @@ fn status(out: &mut String, view: &StatusView) -> std::fmt::Result {
 
 fn service(out: &mut String, view: &ServiceView) -> std::fmt::Result {
     let inferred = if view.inferred { " (inferred)" } else { "" };
-    writeln!(out, "\n{} on {} · {}{inferred}", view.name, view.listen, view.balance)?;
+    let balance = if view.targets.len() == 1 { "one target" } else { &view.balance };
+    writeln!(out, "\n{} on {} · {balance}{inferred}", view.name, view.listen)?;
     writeln!(
         out,
         "  sessions {} live, {} accepted, {} refused, {} cut · dials failed {} · bytes {} up, {} down",
@@ -88,9 +90,7 @@ fn tree(out: &mut String, view: &TreeView, first: &str, rest: &str) -> std::fmt:
 }
 
 fn reload(out: &mut String, view: &ReloadView) -> std::fmt::Result {
-    for warning in &view.warnings {
-        writeln!(out, "{warning}")?;
-    }
+    out.push_str(&view.remarks);
     if view.changes.is_empty() {
         return writeln!(out, "nothing has changed");
     }

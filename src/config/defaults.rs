@@ -16,8 +16,6 @@ pub fn settings(env: &Environment) -> Value {
     let node = Node::default();
     json!({
         "workers": node.workers,
-        "state_dir": state_dir(env),
-        "state_max_age": text(node.state_max_age),
         "admin": { "socket": control_socket(env) },
         "log": { "level": node.log.level, "format": format(node.log.format) },
         "limits": { "max_connections": 0 },
@@ -85,16 +83,6 @@ fn format(format: LogFormat) -> &'static str {
         LogFormat::Text => "text",
         LogFormat::Json => "json",
     }
-}
-
-fn state_dir(env: &Environment) -> Option<PathBuf> {
-    // systemd may name several: the first is ours.
-    let systemd = env.get("STATE_DIRECTORY").and_then(|dirs| dirs.to_str());
-    let systemd = systemd.and_then(|dirs| dirs.split(':').next()).filter(|dir| !dir.is_empty());
-    systemd
-        .map(PathBuf::from)
-        .or_else(|| Some(env.path("XDG_STATE_HOME")?.join("stagedoor")))
-        .or_else(|| Some(env.path("HOME")?.join(".local/state/stagedoor")))
 }
 
 fn control_socket(env: &Environment) -> PathBuf {

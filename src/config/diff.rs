@@ -112,21 +112,17 @@ fn node(old: &Node, new: &Node) -> Option<NodeChange> {
         shutdown_timeout,
         max_connections,
         supervision,
-        state_dir,
-        state_max_age,
     } = old;
     let live = [
         ("log.level", *level != new.log.level),
         ("shutdown.timeout", *shutdown_timeout != new.shutdown_timeout),
         ("limits.max_connections", *max_connections != new.max_connections),
-        ("supervision", *supervision != new.supervision),
-        ("state_max_age", *state_max_age != new.state_max_age),
     ];
     let restart = [
         ("workers", *workers != new.workers),
         ("admin.socket", *control_socket != new.control_socket),
         ("log.format", *format != new.log.format),
-        ("state_dir", *state_dir != new.state_dir),
+        ("supervision", *supervision != new.supervision),
     ];
     let differing = |keys: &[(&'static str, bool)]| {
         keys.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect()
@@ -234,11 +230,11 @@ mod tests {
     #[test]
     fn a_setting_holds_now_or_after_a_restart() {
         let new = Node {
-            state_dir: Some("/x".into()),
+            control_socket: Some("/x".into()),
             shutdown_timeout: Duration::from_secs(1),
             ..Node::default()
         };
         let change = node(&Node::default(), &new).unwrap();
-        assert_eq!((change.live, change.restart), (vec!["shutdown.timeout"], vec!["state_dir"]));
+        assert_eq!((change.live, change.restart), (vec!["shutdown.timeout"], vec!["admin.socket"]));
     }
 }

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::check::Script;
 use crate::config::environment::Environment;
 use crate::config::file::definition::Definition;
 use crate::config::file::foreign::DEFINITION_SPELLINGS;
@@ -16,7 +17,7 @@ use crate::config::names::ListenAddress;
 use crate::config::place::{KeyPath, Place, SourceText};
 use crate::config::problem::Problem;
 use crate::config::tree::Tree;
-use crate::config::validate::checks::{self, NamedScript};
+use crate::config::validate::checks;
 use crate::config::validate::report::Report;
 use crate::config::validate::script::{self, Holes};
 use crate::config::validate::service::{Draft, Facts, ListenPlace};
@@ -132,10 +133,11 @@ fn definitions(
         }));
     }
     if named.is_empty() {
-        let place = Place::whole(&SourceText::named("services", String::new()));
-        let what = "no service is defined: name a definition, or the folder of them";
-        let right = "stagedoor run redis.json, or `services = [\"services/\"]` in stagedoor.toml";
-        problems.push(Problem::warning(place, KeyPath::dotted("services"), what).right(right));
+        let place = Place::whole(&SourceText::named("command line", String::new()));
+        let what = "no service is defined: neither here nor as `services` of the node settings";
+        let right = "name a definition, or a folder of them: `stagedoor run redis.json`, or \
+                     `services = [\"services\"]` in stagedoor.toml";
+        problems.push(Problem::error(place, KeyPath::root(), what).right(right));
     }
     let mut files = Vec::new();
     for (path, place) in named {
@@ -202,8 +204,10 @@ impl Loader<'_> {
         let tree = read::read_tree(path, asked_by, problems)?;
         let mut tree = shape::check(&tree, schema::definition(), self.env, problems);
         spelling::modernise(&mut tree, DEFINITION_SPELLINGS, problems);
-        let layers: Vec<&Tree> = self.under.iter().chain([&tree]).collect();
-        let tree = merge::merge(&layers);
+        if !self.under.is_empty() {
+            let layers: Vec<&Tree> = self.under.iter().chain([&tree]).collect();
+            tree = merge::merge(&layers);
+        }
         let written: Definition = deserialise(&tree, problems);
         let mut report = Report::new(&tree);
         let named = self.named_script(&written, &mut report, problems);
@@ -221,7 +225,7 @@ impl Loader<'_> {
         written: &Definition,
         report: &mut Report<'_>,
         problems: &mut Vec<Problem>,
-    ) -> Option<NamedScript> {
+    ) -> Option<Script> {
         let at = KeyPath::dotted("uptime_tests.check");
         let name = written.uptime_tests.as_ref()?.check.as_deref()?;
         let place = report.place(&at);
@@ -236,7 +240,7 @@ impl Loader<'_> {
         let at = KeyPath::dotted("commands");
         let script = script::script(commands, framing, &at, holes, &mut report);
         problems.extend(report.into_problems());
-        Some(NamedScript { written, script })
+        Some(script)
     }
 
     fn may_open(&self, draft: &Draft, report: &mut Report<'_>) {

@@ -4,6 +4,7 @@
 //! layers. Two models are compared with `==`, which is what a reload is decided by.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,11 +39,6 @@ pub struct Node {
     pub max_connections: Option<NonZeroUsize>,
     /// `[supervision]`: how many restarts are too many, and when a silent part counts as hung.
     pub supervision: Supervision,
-    /// `state_dir`: where the leader's memory outlives the process; `None` where the environment
-    /// names no place for it.
-    pub state_dir: Option<PathBuf>,
-    /// `state_max_age`: older state is not believed. Default 10 min.
-    pub state_max_age: Duration,
 }
 
 /// `[log]`: how the process speaks.
@@ -209,8 +205,6 @@ impl Default for Node {
             shutdown_timeout: Duration::from_secs(30),
             max_connections: None,
             supervision: Supervision::default(),
-            state_dir: None,
-            state_max_age: Duration::from_secs(600),
         }
     }
 }
@@ -242,6 +236,20 @@ impl Default for SessionLimits {
 impl Default for KeepAlive {
     fn default() -> Self {
         Self { idle: Duration::from_secs(60), interval: Duration::from_secs(10), count: 3 }
+    }
+}
+
+impl fmt::Display for Balance {
+    /// As a definition spells it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RoundRobin => "round_robin",
+            Self::LeastConnections => "least_connections",
+            Self::RandomTwo => "random_two",
+            Self::SourceHash => "source_hash",
+            Self::First => "first",
+            Self::Leader => "leader",
+        })
     }
 }
 

@@ -81,11 +81,13 @@ impl SourceText {
 // === impl Place ===
 
 impl Place {
-    /// A span of a source; a span outside of the text is cut to it.
+    /// A span of a source; it is cut to the text, and widened to whole characters.
     pub fn new(source: &Arc<SourceText>, span: Range<usize>) -> Self {
-        let clamp = |at: usize| u32::try_from(at.min(source.text.len())).unwrap_or(u32::MAX);
-        let start = clamp(span.start);
-        Self { source: Arc::clone(source), start, end: clamp(span.end).max(start) }
+        let text = &source.text;
+        let start = text.floor_char_boundary(span.start);
+        let end = text.ceil_char_boundary(span.end.max(start));
+        let narrow = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { source: Arc::clone(source), start: narrow(start), end: narrow(end) }
     }
 
     /// A source as a whole: for what is missing from it.

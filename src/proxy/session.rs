@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::config::model::{Service, SessionLimits};
 use crate::config::names::TargetKey;
 use crate::health::supervisor::TargetSuspected;
-use crate::net::dial::{DialError, DialFault, dial};
+use crate::net::dial::{DialFault, dial};
 use crate::net::endpoint::Endpoint;
 use crate::net::socket::{Gone, Socket};
 use crate::net::tuning::Tuning;
@@ -106,14 +106,16 @@ impl Session {
         let service = self.live.service();
         let pool = &service.pool;
         let (mut tried, mut reroutes, mut dialled) = (Vec::new(), 0, Duration::ZERO);
-        let (opened, mut failure) = (Instant::now(), None);
+        let (mut failing_since, mut failure) = (None, None);
         loop {
-            let lease = match self.route(&tried, ledger).await {
+            let lease = match self.route(&tried, failing_since, ledger).await {
                 Ok(lease) => lease,
-                Err(Refusal::AllTried) if let Some(why) = failure => {
-                    return Err(Ending::Unreachable(why));
+                Err(refusal) => {
+                    return Err(match (refusal, failure) {
+                        (Refusal::AllTried, Some(failed)) => failed,
+                        (refusal, _) => Ending::NoTarget(refusal),
+                    });
                 }
-                Err(refusal) => return Err(Ending::NoTarget(refusal)),
             };
             let key = lease.target().key.clone();
             ledger.dialling(&lease.target().name);
@@ -138,17 +140,18 @@ impl Session {
                 },
                 Err(Fate::Cut(cut)) if cut.is_of_target() => {}
                 Err(Fate::Cut(cut)) => return Err(Ending::Cut(cut)),
-                Err(Fate::Failed { why, is_hopeless }) => {
+                Err(Fate::Failed(failed)) => {
                     ledger.dial_failed();
                     tried.push(key);
                     let tries_left = u32::try_from(tried.len()).is_ok_and(|n| n <= pool.retries)
                         && dialled < DIALS_IN_ALL;
                     // Under `hold`, every target refusing is as good as every target being down.
-                    let held = opened.elapsed() < pool.hold;
-                    if !(tries_left || held) || is_hopeless {
-                        return Err(Ending::Unreachable(why));
+                    let since = *failing_since.get_or_insert_with(Instant::now);
+                    let held = since.elapsed() < pool.hold;
+                    if !(tries_left || held) {
+                        return Err(failed);
                     }
-                    failure = Some(why);
+                    failure = Some(failed);
                     continue;
                 }
             }
@@ -160,12 +163,18 @@ impl Session {
     }
 
     /// Asks the router, again if it is restarted meanwhile.
-    async fn route(&self, tried: &[TargetKey], ledger: &mut Ledger) -> Result<Lease, Refusal> {
+    async fn route(
+        &self,
+        tried: &[TargetKey],
+        failing_since: Option<Instant>,
+        ledger: &mut Ledger,
+    ) -> Result<Lease, Refusal> {
         ledger.routing(tried.is_empty());
         loop {
             let (reply, answer) = oneshot::channel();
             let facts = Facts { client: self.peer.ip().map(|address| address.ip()) };
-            let ask = Route { live: Arc::clone(&self.live), facts, tried: tried.to_vec(), reply };
+            let (live, tried) = (Arc::clone(&self.live), tried.to_vec());
+            let ask = Route { live, facts, tried, failing_since, reply };
             if self.desk.routes.tell(ask)
                 && let Ok(answer) = answer.await
             {
@@ -178,14 +187,18 @@ impl Session {
 
     async fn dial(&self, lease: &Lease, within: Duration) -> Result<Arc<Socket>, Fate> {
         let destination = self.desk.names.load().resolve(&lease.target().address);
-        let destination = destination
-            .map_err(|error| Fate::Failed { why: error.to_string(), is_hopeless: false })?;
+        let unreachable = |why: String| Fate::Failed(Ending::Unreachable(why));
+        let destination = destination.map_err(|error| unreachable(error.to_string()))?;
         let tuning = Tuning::of(&self.live.service().limits);
         let dialled = dial(&destination, Instant::now() + within, &tuning).await;
         dialled.map(Arc::new).map_err(|error| {
-            self.note_failure(&lease.target().key, &error);
-            // What we lack ourselves, no other target can give.
-            Fate::Failed { why: error.to_string(), is_hopeless: error.fault == DialFault::OwnSide }
+            if error.fault == DialFault::OwnSide {
+                // It says nothing of this target; another may be on a network that we can reach.
+                return Fate::Failed(Ending::Hindered(error.to_string()));
+            }
+            let (service, target) = (self.live.service().name.clone(), lease.target().key.clone());
+            self.desk.suspicions.tell(TargetSuspected { service, target });
+            unreachable(error.to_string())
         })
     }
 
@@ -197,22 +210,13 @@ impl Session {
         let snapshot = self.desk.snapshot.load();
         snapshot.services.get(&service.name).is_none_or(|health| health.is_eligible(target))
     }
-
-    fn note_failure(&self, target: &TargetKey, error: &DialError) {
-        let service = self.live.service();
-        if error.fault == DialFault::OwnSide {
-            log::error!(service = service.name.as_str(), target:% = target; "dial failed: {error}");
-            return;
-        }
-        let suspected = TargetSuspected { service: service.name.clone(), target: target.clone() };
-        self.desk.suspicions.tell(suspected);
-    }
 }
 
 /// How a dial ended that connected nobody.
 enum Fate {
     Cut(CutReason),
-    Failed { why: String, is_hopeless: bool },
+    /// Another target may do better; else the session ends so.
+    Failed(Ending),
 }
 
 fn relay_limits(limits: &SessionLimits) -> RelayLimits {

@@ -4,15 +4,20 @@
 //! whoever logs it; control characters that are left are escaped here.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
-use env_logger::Builder;
+use arc_swap::ArcSwap;
 use env_logger::fmt::Formatter;
-use log::Record;
+use env_logger::{Builder, Logger};
 use log::kv::{Error, Key, Value, VisitSource};
+use log::{Log, Metadata, Record};
 
 use crate::telemetry::log_writer::LogWriter;
+
+const DIM: &str = "\x1b[2m";
+const OFF: &str = "\x1b[0m";
 
 /// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +28,28 @@ pub enum Form {
     Json,
 }
 
+/// The log of the process: where it goes, and what of it is wanted now.
+#[derive(Clone)]
+pub struct LogControl {
+    form: Form,
+    writer: LogWriter,
+    logger: Arc<ArcSwap<Logger>>,
+}
+
 /// Starts logging to standard error; `filter` is env_logger's (`info`, `stagedoor=debug`).
 ///
 /// # Errors
 /// If the log's thread cannot be started or a logger has been set already.
-pub fn start(form: Form, filter: &str) -> io::Result<LogWriter> {
+pub fn start(form: Form, filter: &str) -> io::Result<LogControl> {
     let writer = LogWriter::start(io::stderr())?;
+    let logger = Arc::new(ArcSwap::from_pointee(logger(form, filter, &writer)));
+    let control = LogControl { form, writer, logger };
+    log::set_boxed_logger(Box::new(control.clone())).map_err(io::Error::other)?;
+    control.set_filter(filter);
+    Ok(control)
+}
+
+fn logger(form: Form, filter: &str, writer: &LogWriter) -> Logger {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut builder = Builder::new();
     builder.parse_filters(filter).target(env_logger::Target::Pipe(Box::new(writer.clone())));
@@ -36,31 +57,61 @@ pub fn start(form: Form, filter: &str) -> io::Result<LogWriter> {
         Form::Text => builder.format(move |line, record| write_text(line, record, colour)),
         Form::Json => builder.format(write_json),
     };
-    builder.try_init().map_err(io::Error::other)?;
-    Ok(writer)
+    builder.build()
+}
+
+impl LogControl {
+    /// Changes what is wanted, from the next record on.
+    pub fn set_filter(&self, filter: &str) {
+        let logger = logger(self.form, filter, &self.writer);
+        log::set_max_level(logger.filter());
+        self.logger.store(Arc::new(logger));
+    }
+
+    /// Waits until what was logged so far is written, but about `limit` at the longest.
+    pub fn flush_within(&self, limit: Duration) {
+        self.writer.flush_within(limit);
+    }
+}
+
+impl Log for LogControl {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.logger.load().enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        self.logger.load().log(record);
+    }
+
+    fn flush(&self) {}
 }
 
 fn write_text(line: &mut Formatter, record: &Record<'_>, colour: bool) -> io::Result<()> {
-    let (on, off) = match (colour, record.level()) {
-        (false, _) => ("", ""),
-        (true, log::Level::Error) => ("\x1b[31m", "\x1b[0m"),
-        (true, log::Level::Warn) => ("\x1b[33m", "\x1b[0m"),
-        (true, log::Level::Info) => ("\x1b[32m", "\x1b[0m"),
-        (true, log::Level::Debug | log::Level::Trace) => ("\x1b[2m", "\x1b[0m"),
+    let (on, dim, off) = match (colour, record.level()) {
+        (false, _) => ("", "", ""),
+        (true, log::Level::Error) => ("\x1b[31m", DIM, OFF),
+        (true, log::Level::Warn) => ("\x1b[33m", DIM, OFF),
+        (true, log::Level::Info) => ("\x1b[32m", DIM, OFF),
+        (true, log::Level::Debug | log::Level::Trace) => (DIM, DIM, OFF),
     };
     let level = record.level().as_str().to_ascii_lowercase();
-    let mut text = clean(&record.args().to_string());
+    let text = clean(&record.args().to_string());
     let mut pairs = Pairs::default();
     record.key_values().visit(&mut pairs).map_err(io::Error::other)?;
-    for (key, value) in pairs.0 {
-        let value = match value {
-            serde_json::Value::String(text) if !needs_quotes(&text) => text,
-            other => other.to_string(),
-        };
-        // Writing into a String cannot fail.
-        let Ok(()) = write!(text, " {key}={}", clean(&value)) else { unreachable!() };
+    write!(line, "{dim}{}{off} {on}{level:<5}{off} {text}", line.timestamp_millis())?;
+    if pairs.0.is_empty() {
+        return writeln!(line);
     }
-    writeln!(line, "{} {on}{level:<5}{off} {text}", line.timestamp_millis())
+    // The sentence is for people, the rest for those who look closer.
+    write!(line, "{dim}")?;
+    for (key, value) in pairs.0 {
+        let value = match value.as_str() {
+            Some(text) if !needs_quotes(text) => text.to_owned(),
+            Some(_) | None => value.to_string(),
+        };
+        write!(line, " {key}={}", clean(&value))?;
+    }
+    writeln!(line, "{off}")
 }
 
 fn write_json(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
@@ -78,13 +129,18 @@ fn needs_quotes(text: &str) -> bool {
     text.is_empty() || text.contains(|c: char| c.is_whitespace() || c == '"' || c == '=')
 }
 
-/// Replaces control characters, so that no text can move a cursor or forge a line.
+/// Replaces control characters, so that no text can move a cursor or forge a line: what follows a
+/// line break is indented, as no line of the log is.
 fn clean(text: &str) -> String {
     if !text.contains(char::is_control) {
         return text.to_owned();
     }
-    let clean = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
-    text.chars().map(clean).collect()
+    let clean = |c: char| match c {
+        '\n' => "\n    ".to_owned(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.into(),
+    };
+    text.trim_end().chars().map(clean).collect()
 }
 
 /// The key-values of a record, sorted by key order of insertion being of no meaning.
@@ -113,7 +169,7 @@ mod tests {
 
     #[test]
     fn control_characters_cannot_forge_a_line() {
-        assert_eq!(clean("a\nb\x1b[2J"), "a\\nb\\u{1b}[2J");
+        assert_eq!(clean("a\nb\x1b[2J\n"), "a\n    b\\u{1b}[2J");
     }
 
     #[test]

@@ -102,3 +102,32 @@ fn while_both_claim_to_be_master_only_one_leads() {
         assert_eq!(port_reached(listen), Some(second.port()));
     }
 }
+
+#[test]
+fn a_master_that_only_hangs_is_replaced_and_does_not_lead_again_when_it_wakes() {
+    let (old, listen) = (Redis::master(), free_port());
+    let new = Redis::replica_of(&old);
+    let stagedoor = Stagedoor::run(&definition(listen, &[&old, &new]));
+    assert_eq!(port_reached(listen), Some(old.port()));
+    old.signal(rustix::process::Signal::STOP);
+    stagedoor.logged("nobody leads");
+    new.promote();
+    stagedoor.logged(&format!("target 127.0.0.1:{} leads", new.port()));
+    old.signal(rustix::process::Signal::CONT);
+    // It wakes and still says `role:master`: it waits.
+    stagedoor.logged(&format!("target 127.0.0.1:{} is up", old.port()));
+    for _ in 0..20 {
+        assert_eq!(port_reached(listen), Some(new.port()));
+    }
+}
+
+#[test]
+fn a_restart_refuses_nobody_while_nothing_is_known_yet() {
+    let (master, listen) = (Redis::master(), free_port());
+    let replica = Redis::replica_of(&master);
+    for _ in 0..5 {
+        let stagedoor = Stagedoor::run(&definition(listen, &[&replica, &master]));
+        assert_eq!(port_reached(listen), Some(master.port()));
+        drop(stagedoor);
+    }
+}

@@ -7,9 +7,7 @@ use std::time::Duration;
 use crate::config::address::{self, Url};
 use crate::config::check::{Check, CheckKind, Framing, Script, Thresholds};
 use crate::config::file::scalars::Timeout;
-use crate::config::file::uptime::{
-    CheckFile, UptimeConfig, UptimeTests, WrittenCheck, WrittenFraming,
-};
+use crate::config::file::uptime::{UptimeConfig, UptimeTests, WrittenCheck, WrittenFraming};
 use crate::config::model::Target;
 use crate::config::names::{TargetAddress, TargetKey};
 use crate::config::place::KeyPath;
@@ -19,15 +17,6 @@ use crate::config::validate::limits::at_least;
 use crate::config::validate::report::Report;
 use crate::config::validate::script::{self, Holes};
 
-/// The script that `uptime_tests.check` names, read and checked already.
-#[derive(Debug)]
-pub struct NamedScript {
-    /// What the file says.
-    pub written: CheckFile,
-    /// Its script, compiled.
-    pub script: Script,
-}
-
 /// What checks need to know besides what is written.
 #[derive(Debug)]
 pub struct Around<'a> {
@@ -35,8 +24,8 @@ pub struct Around<'a> {
     pub targets: &'a [Target],
     /// Where messages get their holes filled from.
     pub holes: Holes<'a>,
-    /// What `uptime_tests.check` names.
-    pub named: Option<NamedScript>,
+    /// The script that `uptime_tests.check` names, compiled already.
+    pub named: Option<Script>,
 }
 
 /// Every check that runs.
@@ -64,7 +53,7 @@ pub fn checks(
             let at = at.key("commands");
             Some(script::script(commands, framing, &at, around.holes, report))
         }
-        (None, Some(named)) => Some(named.script.clone()),
+        (None, Some(named)) => Some(named.clone()),
         (None, None) => None,
     };
     if let Some(script) = for_all {

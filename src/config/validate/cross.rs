@@ -1,9 +1,8 @@
 //! Rules between definitions: one name each, one listening place each, and nobody to himself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::model::Service;
 use crate::config::names::{ListenAddress, TargetAddress};
 use crate::config::place::KeyPath;
 use crate::config::problem::Problem;
@@ -58,37 +57,46 @@ fn one_place_each(drafts: &[&Draft], problems: &mut Vec<Problem>) {
 }
 
 fn nobody_to_himself(drafts: &[&Draft], problems: &mut Vec<Problem>) {
-    for draft in drafts {
-        let listen = &draft.service.listen;
-        let own = draft.service.pool.targets.iter().find(|it| reaches(&it.address, listen));
-        if let Some(target) = own {
-            let what = format!("the target {} is this service itself", target.key);
-            let key = KeyPath::dotted("proxy");
-            problems.push(
-                Problem::error(draft.targets_place.clone(), key, what)
-                    .right("name the server behind it: a connection would run in a circle")
-                    .also(draft.listen_place.clone(), "it listens here"),
-            );
-        } else if let Some(other) = circle(draft, drafts) {
-            let what = format!("{} and {other} send to each other", draft.service.name);
-            let key = KeyPath::dotted("proxy");
-            problems.push(
-                Problem::error(draft.targets_place.clone(), key, what)
-                    .right("name the servers behind them: a connection would run in a circle"),
-            );
+    let mut by_port: HashMap<Option<u16>, Vec<usize>> = HashMap::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        by_port.entry(port(&draft.service.listen)).or_default().push(index);
+    }
+    // Who sends to whom.
+    let mut sends: HashSet<(usize, usize)> = HashSet::new();
+    for (from, draft) in drafts.iter().enumerate() {
+        for target in &draft.service.pool.targets {
+            let near = by_port.get(&target_port(&target.address)).into_iter().flatten();
+            let reached = near.filter(|to| reaches(&target.address, &drafts[**to].service.listen));
+            sends.extend(reached.map(|to| (from, *to)));
         }
+    }
+    let key = || KeyPath::dotted("proxy");
+    for (from, to) in sends.iter().filter(|(from, to)| sends.contains(&(*to, *from))) {
+        let (draft, other) = (drafts[*from], drafts[*to]);
+        let (what, right) = if from == to {
+            (
+                "a target is this service itself".to_owned(),
+                "name the server behind it: a connection would run in a circle",
+            )
+        } else {
+            (
+                format!("{} and {} send to each other", draft.service.name, other.service.name),
+                "name the servers behind them: a connection would run in a circle",
+            )
+        };
+        problems.push(
+            Problem::error(draft.targets_place.clone(), key(), what)
+                .right(right)
+                .also(other.listen_place.clone(), "this is where it ends"),
+        );
     }
 }
 
-/// The name of an earlier service that sends to this one and gets from it.
-fn circle(draft: &Draft, drafts: &[&Draft]) -> Option<String> {
-    let sends = |from: &Service, to: &Service| {
-        from.pool.targets.iter().any(|target| reaches(&target.address, &to.listen))
-    };
-    let earlier = drafts.iter().take_while(|it| !std::ptr::eq(**it, draft));
-    let mut mutual = earlier
-        .filter(|it| sends(&it.service, &draft.service) && sends(&draft.service, &it.service));
-    mutual.next().map(|it| it.service.name.to_string())
+fn target_port(target: &TargetAddress) -> Option<u16> {
+    match target {
+        TargetAddress::Ip(_) | TargetAddress::Name { .. } => Some(target.port()),
+        TargetAddress::Unix(_) => None,
+    }
 }
 
 fn port(listen: &ListenAddress) -> Option<u16> {
@@ -148,5 +156,65 @@ fn reaches(target: &TargetAddress, listen: &ListenAddress) -> bool {
             address.port() == *port && (address.ip().is_loopback() || address.ip().is_unspecified())
         }
         (TargetAddress::Ip(_), ListenAddress::Unix(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::address;
+
+    fn listen(text: &str) -> ListenAddress {
+        match text.strip_prefix("*:") {
+            Some(port) => ListenAddress::AnyOnPort(port.parse().unwrap()),
+            None => match address::target(text).unwrap() {
+                TargetAddress::Ip(address) => ListenAddress::Ip(address),
+                TargetAddress::Unix(path) => ListenAddress::Unix(path),
+                TargetAddress::Name { .. } => panic!("{text}"),
+            },
+        }
+    }
+
+    #[test]
+    fn two_services_share_no_address() {
+        let check = |one, other, expected| {
+            assert_eq!(overlap(&listen(one), &listen(other)), expected, "{one} {other}");
+            assert_eq!(overlap(&listen(other), &listen(one)), expected, "{other} {one}");
+        };
+        check("*:1", "*:1", true);
+        check("*:1", "*:2", false);
+        check("*:1", "10.0.0.1:1", true);
+        check("10.0.0.1:1", "10.0.0.2:1", false);
+        check("10.0.0.1:1", "10.0.0.1:1", true);
+        check("0.0.0.0:1", "10.0.0.1:1", true);
+        check("0.0.0.0:1", "[::1]:1", false);
+        check("[::]:1", "10.0.0.1:1", true);
+        check("[::ffff:10.0.0.1]:1", "10.0.0.1:1", true);
+        check("unix:/a", "unix:/a", true);
+        check("unix:/a", "unix:/b", false);
+        check("unix:/a", "*:1", false);
+    }
+
+    #[test]
+    fn a_target_that_is_the_own_listener_is_seen() {
+        let check = |target, own, expected| {
+            let target = address::target(target).unwrap();
+            assert_eq!(reaches(&target, &listen(own)), expected, "{target} {own}");
+        };
+        check("127.0.0.1:1", "*:1", true);
+        check("127.0.0.9:1", "*:1", true);
+        check("[::1]:1", "*:1", true);
+        check("0.0.0.0:1", "*:1", true);
+        check("localhost:1", "*:1", true);
+        check("127.0.0.1:2", "*:1", false);
+        check("10.0.0.1:1", "*:1", false);
+        check("10.0.0.1:1", "10.0.0.1:1", true);
+        check("127.0.0.1:1", "10.0.0.1:1", false);
+        check("127.0.0.1:1", "0.0.0.0:1", true);
+        check("localhost:1", "127.0.0.1:1", true);
+        check("0.0.0.0:1", "127.0.0.1:1", true);
+        check("redis:1", "*:1", false);
+        check("unix:/a", "unix:/a", true);
+        check("unix:/a", "*:1", false);
     }
 }

@@ -1,12 +1,12 @@
 //! Who leads: when `leader` is meant though nobody wrote it, and what a leader needs.
 
+use std::sync::Arc;
+
 use crate::config::check::{Action, Check, CheckKind, Framing, Matcher, Script};
 use crate::config::model::{Balance, Pool};
 use crate::config::place::KeyPath;
 use crate::config::validate::report::Report;
 use crate::config::validate::script::literal;
-
-use std::sync::Arc;
 
 /// The answer of a Redis master to `INFO replication`.
 const MASTER: &[u8] = b"role:master";

@@ -15,7 +15,6 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// The settings of the process.
 pub fn node(written: &Settings, report: &mut Report<'_>) -> Node {
-    let at = KeyPath::dotted;
     let default = Node::default();
     let timeout = written.shutdown.as_ref().and_then(|shutdown| shutdown.timeout);
     let limits = written.limits.as_ref().and_then(|limits| limits.max_connections);
@@ -26,13 +25,6 @@ pub fn node(written: &Settings, report: &mut Report<'_>) -> Node {
         shutdown_timeout: timeout.map_or(default.shutdown_timeout, |timeout| timeout.0),
         max_connections: limits.and_then(NonZeroUsize::new),
         supervision: supervision(written, report),
-        state_dir: path(written.state_dir.as_deref(), &at("state_dir"), report),
-        state_max_age: at_least(
-            written.state_max_age,
-            default.state_max_age,
-            &at("state_max_age"),
-            report,
-        ),
     }
 }
 

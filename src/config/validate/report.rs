@@ -2,6 +2,7 @@
 
 use crate::config::place::{KeyPath, Place};
 use crate::config::problem::{Complaint, Problem};
+use crate::config::secrets;
 use crate::config::tree::{Kind, Tree};
 
 /// Collects the problems of one tree.
@@ -25,9 +26,16 @@ impl<'a> Report<'a> {
         self.problems.push(Problem::error(place, at.clone(), what).right(right));
     }
 
-    /// An error that a reader of a value told.
+    /// An error that a reader of a value told. Where the value came from a variable or a file,
+    /// what it is stays hidden.
     pub fn complain(&mut self, at: &KeyPath, complaint: Complaint) {
-        self.error(at, complaint.what, complaint.right);
+        let filled = secrets::has_holes(self.tree.place_of(at).written());
+        let what = if filled {
+            format!("the value of {} does not fit here", self.quoted(at))
+        } else {
+            complaint.what
+        };
+        self.error(at, what, complaint.right);
     }
 
     /// A warning.
@@ -57,6 +65,12 @@ impl<'a> Report<'a> {
     /// Keeps what a reader of a value returned, or tells its complaint.
     pub fn keep<T>(&mut self, at: &KeyPath, read: Result<T, Complaint>) -> Option<T> {
         read.map_err(|complaint| self.complain(at, complaint)).ok()
+    }
+
+    /// The same for a message, whose holes are still holes: the complaint can only be about what
+    /// was written.
+    pub fn keep_message<T>(&mut self, at: &KeyPath, read: Result<T, Complaint>) -> Option<T> {
+        read.map_err(|complaint| self.error(at, complaint.what, complaint.right)).ok()
     }
 
     /// Is anything written at this key, be it right or wrong?

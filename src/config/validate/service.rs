@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::address;
-use crate::config::check::{Check, HealthSpec};
+use crate::config::check::{Check, HealthSpec, Script};
 use crate::config::environment::Environment;
 use crate::config::file::definition::{Definition, WrittenProtocol};
 use crate::config::model::{Balance, Pool, Protocol, Service};
@@ -13,7 +13,7 @@ use crate::config::names::{ListenAddress, ServiceName};
 use crate::config::place::{KeyPath, Place};
 use crate::config::problem::Complaint;
 use crate::config::tree::Tree;
-use crate::config::validate::checks::{self, Around, NamedScript};
+use crate::config::validate::checks::{self, Around};
 use crate::config::validate::report::Report;
 use crate::config::validate::script::Holes;
 use crate::config::validate::{leader, limits, pool};
@@ -61,7 +61,7 @@ pub struct Draft {
 pub fn service(
     written: &Definition,
     tree: &Tree,
-    named: Option<NamedScript>,
+    named: Option<Script>,
     facts: Facts<'_>,
     report: &mut Report<'_>,
 ) -> Draft {

@@ -1,18 +1,23 @@
 //! Ports that nobody else uses.
 
-use std::collections::HashSet;
-use std::net::TcpListener;
-use std::sync::Mutex;
+use std::net::{Ipv6Addr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 
-static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+/// Below what the kernel gives to outgoing connections: one of those would be in the way.
+const FIRST: u16 = 10_000;
+const COUNT: u16 = 20_000;
 
-/// A port of the loopback that was free a moment ago, and that no other test of this run gets.
+static NEXT: AtomicU16 = AtomicU16::new(0);
+
+/// A port that was free a moment ago on every address, and that no other test of this run gets.
 pub(crate) fn free_port() -> u16 {
+    // Runs side by side begin at places of their own.
+    let start = std::process::id().wrapping_mul(7_919) % u32::from(COUNT);
     loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
-        let mut given = GIVEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if given.get_or_insert_default().insert(port) {
+        let turn = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let offset = (start + turn) % u32::from(COUNT);
+        let port = FIRST + u16::try_from(offset).expect("less than COUNT");
+        if TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok() {
             return port;
         }
     }

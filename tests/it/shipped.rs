@@ -1,0 +1,88 @@
+//! What ships: examples and settings are valid, whole or cut off, and say what they claim.
+
+use std::path::{Path, PathBuf};
+
+use stagedoor::config::layers::{SettingsSources, settings};
+use stagedoor::config::load::{Sources, load, load_settings};
+use stagedoor::config::{schema, shape};
+
+#[test]
+fn a_file_cut_off_at_any_byte_is_refused_or_right_but_never_a_panic() {
+    for shipped in ["examples/redis-sentinel/redis.json", "examples/connectivity/tcp.json"] {
+        let text = std::fs::read_to_string(shipped).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.json");
+        let load_text = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            load(&Sources { paths: vec![path.clone()], ..Sources::default() })
+        };
+        for end in 0..text.trim_end().len() {
+            let loaded = load_text(&text[..end]);
+            assert!(loaded.model.is_none(), "{shipped} cut at {end}");
+            let place = loaded.problems[0].place.to_string();
+            assert!(place.contains("f.json"), "{place}");
+        }
+        assert!(load_text(&text).model.is_some());
+    }
+}
+
+#[test]
+fn shipped_definitions_are_valid() {
+    let folders = std::fs::read_dir("examples").unwrap().map(|entry| entry.unwrap().path());
+    let definitions = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let definitions = definitions.map(|entry| entry.unwrap().path());
+    let is_definition = |path: &PathBuf| path.extension().is_some_and(|it| it == "json");
+    let mut count = 0;
+    for path in definitions.filter(is_definition) {
+        let loaded = load(&Sources { paths: vec![path.clone()], ..Sources::default() });
+        assert!(loaded.model.is_some(), "{}: {:?}", path.display(), loaded.problems);
+        count += 1;
+    }
+    assert!(count >= 2 && Path::new("examples/redis-sentinel/README.md").exists());
+}
+
+#[test]
+fn what_ships_says_the_defaults_and_names_every_key() {
+    let shipped = |name: &str| SettingsSources {
+        config_files: vec![Path::new("conf").join(name)],
+        ..SettingsSources::default()
+    };
+    let built_in = load_settings(&SettingsSources::default()).node;
+    for name in ["stagedoor.toml", "stagedoor.json"] {
+        let loaded = load_settings(&shipped(name));
+        assert!(loaded.problems.is_empty(), "{name}: {:?}", loaded.problems);
+        assert_eq!(loaded.node, built_in, "{name}");
+    }
+    let value = |name| settings(&shipped(name), &mut Vec::new()).to_value();
+    assert_eq!(value("stagedoor.toml"), value("stagedoor.json"));
+    let text = std::fs::read_to_string("conf/stagedoor.toml").unwrap();
+    for key in shape::leaves(schema::settings()).iter().map(ToString::to_string) {
+        let last = key.rsplit('.').next().unwrap();
+        assert!(text.contains(&format!("{last} = ")), "conf/stagedoor.toml misses {key}");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 500, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn a_file_damaged_anywhere_never_panics(
+        damage in proptest::collection::vec((0.0..1.0_f64, proptest::char::any()), 1..4),
+        which in 0..3_usize,
+    ) {
+        let shipped =
+            ["examples/redis-sentinel/redis.json", "examples/connectivity/tcp.json", "conf/stagedoor.toml"];
+        let mut text: Vec<char> = std::fs::read_to_string(shipped[which]).unwrap().chars().collect();
+        for (place, with) in damage {
+            let at = (place * text.len() as f64) as usize;
+            text[at] = with;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(shipped[which].rsplit('/').next().unwrap());
+        std::fs::write(&path, text.into_iter().collect::<String>()).unwrap();
+        let settings = SettingsSources { config_files: vec![path.clone()], ..Default::default() };
+        let paths = vec![path];
+        let loaded = load(&Sources { settings, paths, ..Sources::default() });
+        drop(stagedoor::config::render::text(&loaded.problems, true));
+    }
+}
