@@ -258,3 +258,37 @@ fn clients_are_held_while_every_target_is_down_if_the_service_says_so() {
         assert_eq!(echoed(client, b"at last"), b"at last");
     }
 }
+
+#[test]
+fn with_every_session_taken_there_are_descriptors_for_checks_commands_and_reloads() {
+    let (is_well, listen) = (Arc::new(AtomicBool::new(true)), free_port());
+    let target = Target::checked(Arc::clone(&is_well));
+    let mut definition = checked(listen, &[target.address()]);
+    definition["proxy"]["on_down"] = json!("keep");
+    let few = ["prlimit", "--nofile=160:160"];
+    let arguments = ["--set", "workers=2", "--set", "limits.max_connections=500"];
+    let stagedoor = Stagedoor::run_under(&few, &[&definition], &arguments);
+    let line = stagedoor.logged("limits.max_connections is 500");
+    let enough: usize =
+        line.split("enough for ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    // Each moves bulk both ways and reads none of it, so that whoever can have pipes has them.
+    let block = pattern(1 << 20);
+    let clients: Vec<TcpStream> = (0..enough + 5).map(|_| connect(listen)).collect();
+    for mut client in &clients {
+        client.set_nonblocking(true).unwrap();
+        while client.write(&block).is_ok() {}
+    }
+    eventually("as many as there may be", || (service(&stagedoor)["live"] == enough).then_some(()));
+    for (health, word) in [(false, "is down"), (true, "is up")] {
+        let mark = stagedoor.mark();
+        is_well.store(health, Ordering::Relaxed);
+        stagedoor.logged_after(mark, word);
+    }
+    definition["proxy"]["retries"] = json!(5);
+    std::fs::write(stagedoor.file(), definition.to_string()).unwrap();
+    assert_eq!(stagedoor.json(&["reload"])["generation"], 2);
+    drop(clients);
+    assert_eq!(exchange(listen, b"room again").0, b"room again");
+    let shortages = |line: &&String| line.contains("Too many open files");
+    assert_eq!(stagedoor.log().iter().find(shortages), None);
+}
