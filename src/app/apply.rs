@@ -68,7 +68,7 @@ pub async fn apply(house: &House, closer: &Closer, model: Arc<Model>) -> Result<
     }
     let previous = house.live.load_full();
     house.live.store(Arc::new(LiveServices::of(&model, &previous)));
-    house.permits.set_limit(limits::share_out(&model));
+    house.permits.set_limit(limits::share_out(&model, house.workers.len()));
     if old.node.log.level != model.node.log.level {
         house.log.set_filter(&model.node.log.level);
     }

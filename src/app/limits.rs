@@ -30,14 +30,13 @@ pub fn raise_descriptors() {
     }
 }
 
-/// Shares the descriptors out for `model`: bounds the pipes of the relays, and returns as many
+/// Shares the descriptors out for `model`, served by so many workers: bounds the pipes of the relays, and returns as many
 /// sessions as there may be. `None`: there is no bound.
-pub fn share_out(model: &Model) -> Option<NonZeroUsize> {
+pub fn share_out(model: &Model, workers: usize) -> Option<NonZeroUsize> {
     let wanted = model.node.max_connections;
     let Some(descriptors) = getrlimit(Resource::Nofile).current else { return wanted };
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let workers = model.node.workers.get();
-    let share = Share::of(descriptors, kept(model), workers);
+    let share = Share::of(descriptors, kept(model, workers), workers);
     splice::allow(share.pipes_a_worker);
     match wanted {
         Some(wanted) if wanted > share.sessions => {
@@ -54,10 +53,10 @@ pub fn share_out(model: &Model) -> Option<NonZeroUsize> {
 }
 
 /// Descriptors that are never given to sessions.
-fn kept(model: &Model) -> usize {
+fn kept(model: &Model, workers: usize) -> usize {
     let specs = model.services.values().filter_map(|service| service.health.as_deref());
     let checks: usize = specs.map(|spec| spec.checks.len()).sum();
-    let arbiters = model.node.workers.get().saturating_add(2);
+    let arbiters = workers.saturating_add(2);
     [arbiters.saturating_mul(PER_ARBITER), model.services.len() * PER_LISTENER, checks]
         .into_iter()
         .fold(RESERVED, usize::saturating_add)
