@@ -14,7 +14,7 @@ use crate::config::model::{Balance, Service};
 use crate::config::names::{ServiceName, TargetKey};
 use crate::health::claims::{Claims, alarm_text};
 use crate::health::leader::{Change, LeaderRule, Ruling};
-use crate::health::record::{CheckRecord, TargetRecord};
+use crate::health::record::{CheckRecord, Suspicion, TargetRecord};
 use crate::health::snapshot::{Health, Leadership, ServiceHealth};
 use crate::health::transcript::Transcript;
 use crate::health::verdict::Verdict;
@@ -216,17 +216,10 @@ impl ServiceBoard {
         record.map_or(self.thresholds.interval, |record| record.standing.pace(&self.thresholds))
     }
 
-    /// A session could not connect to `target`, or a burst of its sessions was reset: should it be
-    /// checked now? At most once per `fast_interval`.
-    pub fn note_session_failure(&mut self, target: &TargetKey, now: Instant) -> bool {
+    /// A session suspects `target`: should it be checked now?
+    pub fn suspect(&mut self, target: &TargetKey, why: Suspicion, now: Instant) -> bool {
         let Some(record) = self.targets.get_mut(target) else { return false };
-        let record = Arc::make_mut(record);
-        let fast = self.thresholds.fast_interval;
-        if record.hurried.is_some_and(|hurried| now.duration_since(hurried) < fast) {
-            return false;
-        }
-        record.hurried = Some(now);
-        true
+        Arc::make_mut(record).suspect(why, self.thresholds.fast_interval, now)
     }
 
     /// Everything that is kept, target by target, for people.

@@ -7,6 +7,7 @@ use crate::config::check::{Check, HealthSpec, Script, Thresholds};
 use crate::config::model::{Balance, Service};
 use crate::health::board::ServiceBoard;
 use crate::health::board_harness::{Desk, brief, check_of, key, service, with_checks};
+use crate::health::record::Suspicion;
 use crate::health::script_harness::{script, send};
 use crate::health::snapshot::Health;
 use crate::health::verdict::Verdict;
@@ -197,10 +198,10 @@ fn a_session_that_fails_asks_for_a_check_at_most_once_per_fast_interval() {
     let mut desk = balanced("a");
     let mut ask = |millis| {
         desk.now += Duration::from_millis(millis);
-        desk.board.note_session_failure(&key('a'), desk.now)
+        desk.board.suspect(&key('a'), Suspicion::Dial, desk.now)
     };
     assert_eq!([ask(0), ask(50), ask(49), ask(1), ask(99)], [true, false, false, true, false]);
-    assert!(!desk.board.note_session_failure(&key('z'), desk.now), "nobody's target");
+    assert!(!desk.board.suspect(&key('z'), Suspicion::Dial, desk.now), "nobody's target");
 }
 
 #[test]
@@ -216,4 +217,16 @@ fn a_board_made_anew_goes_on_from_what_was_published() {
     assert!(desk.board.health().awaiting_first, "of `c` nothing was known");
     assert_eq!(brief(&desk.says("a.")), [""; 0], "one failure of three");
     assert_eq!(brief(&desk.says("b+")), ["changed b:1 down to up", "publish"]);
+}
+
+#[test]
+fn a_burst_of_resets_asks_for_a_check_and_a_reset_now_and_then_does_not() {
+    let mut desk = balanced("a");
+    let mut reset = |millis| {
+        desk.now += Duration::from_millis(millis);
+        desk.board.suspect(&key('a'), Suspicion::Reset, desk.now)
+    };
+    assert_eq!([reset(0), reset(1), reset(1)], [false, false, true]);
+    assert_eq!([reset(50), reset(50)], [false, true], "it goes on");
+    assert_eq!([reset(1_000), reset(700), reset(700), reset(700)], [false; 4]);
 }

@@ -16,6 +16,7 @@ use crate::config::names::{ServiceName, TargetAddress, TargetKey};
 use crate::health::board::{Effect, ServiceBoard};
 use crate::health::checker::CheckFinished;
 use crate::health::memory::{Incarnation, Memory};
+use crate::health::record::Suspicion;
 use crate::health::report;
 use crate::health::snapshot::{ServiceHealth, Snapshot, SnapshotCell};
 use crate::health::staff::Staff;
@@ -56,7 +57,7 @@ pub struct Configure {
     pub services: Vec<Arc<Service>>,
 }
 
-/// A session could not reach a target: look now.
+/// A session could not reach a target, or was reset by it.
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct TargetSuspected {
@@ -64,6 +65,8 @@ pub struct TargetSuspected {
     pub service: ServiceName,
     /// The target.
     pub target: TargetKey,
+    /// Why.
+    pub why: Suspicion,
 }
 
 /// A host name stands for another address than before: its targets are new ones.
@@ -269,10 +272,9 @@ impl Handler<TargetSuspected> for HealthSupervisor {
     type Result = ();
 
     fn handle(&mut self, suspected: TargetSuspected, _: &mut Self::Context) {
-        let TargetSuspected { service, target } = suspected;
+        let TargetSuspected { service, target, why } = suspected;
         let now = Instant::now();
-        let noted =
-            self.work(&service, |board| (Vec::new(), board.note_session_failure(&target, now)));
+        let noted = self.work(&service, |board| (Vec::new(), board.suspect(&target, why, now)));
         if noted == Some(true) {
             self.args.staff.check_now(&service, &target);
         }

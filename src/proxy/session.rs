@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::model::{Service, SessionLimits};
 use crate::config::names::TargetKey;
+use crate::health::record::Suspicion;
 use crate::health::supervisor::TargetSuspected;
 use crate::net::dial::{DialFault, dial};
 use crate::net::endpoint::Endpoint;
@@ -21,7 +22,7 @@ use crate::proxy::desk::{Desk, Route};
 use crate::proxy::live::LiveService;
 use crate::proxy::outcome::{Ending, Ledger};
 use crate::proxy::registry::{CutReason, Pass};
-use crate::proxy::relay::relay;
+use crate::proxy::relay::{End, Side, relay};
 use crate::proxy::watch::RelayLimits;
 use crate::proxy::worker::Incoming;
 use crate::routing::choice::{Facts, Refusal};
@@ -62,7 +63,7 @@ impl Session {
         let Some(_permit) = self.live.permits.try_take() else { return Ending::OverLimit };
         let pass = self.desk.registry.enter(self.desk.index, &service.name, &self.client);
         // Stages before routing join here: proxy header, access, hello, TLS.
-        let (target, _lease) = match self.connect(&pass, ledger).await {
+        let (target, lease) = match self.connect(&pass, ledger).await {
             Ok(connected) => connected,
             Err(ending) => return ending,
         };
@@ -72,7 +73,12 @@ impl Session {
         ledger.relayed(&relayed);
         match pass.why_cut() {
             Some(cut) => Ending::Cut(cut),
-            None => Ending::Relayed(relayed.end),
+            None => {
+                if let End::Reset(Side::Target) = relayed.end {
+                    self.suspect(&lease, Suspicion::Reset);
+                }
+                Ending::Relayed(relayed.end)
+            }
         }
     }
 
@@ -196,10 +202,17 @@ impl Session {
                 // It says nothing of this target; another may be on a network that we can reach.
                 return Fate::Failed(Ending::Hindered(error.to_string()));
             }
-            let (service, target) = (self.live.service().name.clone(), lease.target().key.clone());
-            self.desk.suspicions.tell(TargetSuspected { service, target });
+            self.suspect(lease, Suspicion::Dial);
             unreachable(error.to_string())
         })
+    }
+
+    fn suspect(&self, lease: &Lease, why: Suspicion) {
+        let service = self.live.service();
+        if service.health.is_some() {
+            let (service, target) = (service.name.clone(), lease.target().key.clone());
+            self.desk.suspicions.tell(TargetSuspected { service, target, why });
+        }
     }
 
     /// Looks at the newest snapshot again, between the connect and the first byte.

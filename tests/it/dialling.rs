@@ -77,12 +77,44 @@ fn what_a_target_does_before_its_first_byte_is_passed_on_as_what_it_is() {
     for (close, expected) in
         [(reset as fn(TcpStream), Ended::Reset), (drop as fn(TcpStream), Ended::Cleanly)]
     {
-        let (target, listen) = (Target::new(close), free_port());
+        let ((target, connections), listen) = (Target::handed_over(), free_port());
         let stagedoor = Stagedoor::run(&definition(listen, &[target.address()]));
-        assert_eq!(read_to_end(&mut connect(listen)), (Vec::new(), expected));
+        let (mut client, mut server) = (connect(listen), connections.recv().unwrap());
+        // Once this has arrived the dial is over: a reset before counts as a refusal.
+        client.write_all(b"?").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+        close(server);
+        assert_eq!(read_to_end(&mut client), (Vec::new(), expected));
+        drop(client);
         let line = stagedoor.logged("session ended");
         assert!(line.contains("by=target") && line.contains("stage=relay"), "{line}");
     }
+}
+
+#[test]
+fn a_burst_of_resets_makes_the_target_be_checked_at_once() {
+    let (is_well, listen) = (Arc::new(AtomicBool::new(true)), free_port());
+    let target = Target::new({
+        let is_well = Arc::clone(&is_well);
+        move |mut stream| {
+            let mut line = [0; 6];
+            match stream.read_exact(&mut line) {
+                Ok(()) if &line == b"PING\r\n" && is_well.load(Ordering::Relaxed) => {
+                    stream.write_all(b"+PONG\r\n").unwrap();
+                }
+                Ok(()) | Err(_) => reset(stream),
+            }
+        }
+    });
+    let mut definition = checked(listen, &[target.address()]);
+    definition["uptime_tests"]["config"]["interval"] = json!("1h");
+    let stagedoor = Stagedoor::run(&definition);
+    stagedoor.logged("is up");
+    is_well.store(false, Ordering::Relaxed);
+    for _ in 0..3 {
+        assert_eq!(exchange(listen, b"break!").1, Ended::Reset);
+    }
+    stagedoor.logged("is down");
 }
 
 /// Clients with addresses of their own, so that the ports that they use up are not the proxy's.
