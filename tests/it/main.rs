@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod checking;
 mod crowd;
 mod definitions;
 mod floors;
