@@ -10,11 +10,11 @@ use crate::admin::command::{Ask, Command, Reply};
 use crate::admin::view::{ServiceView, StatusView, TargetView, TreeView};
 use crate::app::house::House;
 use crate::app::reload::{Reload, Reloader};
-use crate::config::model::Balance;
 use crate::health::snapshot::{Leadership, Snapshot};
 use crate::health::supervisor::{Known, Recall};
 use crate::proxy::live::LiveService;
 use crate::supervise::handle::Ref;
+use crate::supervise::tenants;
 
 /// What answers are made from.
 #[derive(Clone)]
@@ -63,7 +63,7 @@ impl Handler<Ask> for Answerer {
 
     fn handle(&mut self, ask: Ask, _: &mut Self::Context) {
         let args = self.args.clone();
-        actix_rt::spawn(async move {
+        tenants::spawn(async move {
             let reply = carry_out(&args, ask.command).await;
             // The client may have gone away.
             drop(ask.reply.send(reply));
@@ -155,7 +155,7 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
     ServiceView {
         name: service.name.to_string(),
         listen: listen.map_or_else(|| service.listen.to_string(), |local| local.to_string()),
-        balance: spelling(service.pool.balance).to_owned(),
+        balance: service.pool.balance.to_string(),
         inferred: service.pool.balance_inferred,
         leader: leader_name,
         live: counts.live.get(),
@@ -166,16 +166,5 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
         bytes_to_target: counts.bytes_to_target.get(),
         bytes_to_client: counts.bytes_to_client.get(),
         targets: members.iter().map(|member| target(member)).collect(),
-    }
-}
-
-fn spelling(balance: Balance) -> &'static str {
-    match balance {
-        Balance::RoundRobin => "round_robin",
-        Balance::LeastConnections => "least_connections",
-        Balance::RandomTwo => "random_two",
-        Balance::SourceHash => "source_hash",
-        Balance::First => "first",
-        Balance::Leader => "leader",
     }
 }

@@ -1,9 +1,10 @@
 //! Applying a model: all of it, or nothing.
 //!
 //! Whatever can fail comes first and can be taken back: names, then sockets. Then the health
-//! supervisor is told, so that a new target is unknown before anybody can route to it; then the
-//! services are in force, all at once; then listeners are started and stopped. The start of the
-//! process is the same walk from the empty model.
+//! supervisor is told, so that a new target is unknown before anybody can route to it; then what
+//! waits at listeners that leave is taken in; then the services are in force, all at once; then
+//! listeners are started, and what has left is forgotten. The start of the process is the same
+//! walk from the empty model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -12,8 +13,9 @@ use std::time::Duration;
 
 use crate::app::closing::Closer;
 use crate::app::house::House;
+use crate::app::limits::most_sessions;
 use crate::config::check::HealthSpec;
-use crate::config::model::Model;
+use crate::config::model::{Model, Service};
 use crate::config::names::{ListenAddress, TargetAddress};
 use crate::discovery::resolver::Want;
 use crate::health::supervisor::Configure;
@@ -53,7 +55,10 @@ pub async fn apply(house: &House, closer: &Closer, model: Arc<Model>) -> Result<
     };
     let (before, after) = (addresses(&old), addresses(&model));
     bind(house, &model, after.difference(&before))?;
-    if let Err(error) = configure_health(house, &model).await {
+    // Those that leave are still judged until nobody is routed by them any more.
+    let leaving = old.services.iter().filter(|(name, _)| !model.services.contains_key(*name));
+    let both = model.services.values().chain(leaving.map(|(_, service)| service));
+    if let Err(error) = configure_health(house, both).await {
         after.difference(&before).for_each(|address| house.sockets.close(address));
         return Err(error);
     }
@@ -63,7 +68,9 @@ pub async fn apply(house: &House, closer: &Closer, model: Arc<Model>) -> Result<
     }
     let previous = house.live.load_full();
     house.live.store(Arc::new(LiveServices::of(&model, &previous)));
-    house.permits.set_limit(model.node.max_connections.or_else(crate::app::limits::most_sessions));
+    house
+        .permits
+        .set_limit(model.node.max_connections.or_else(|| most_sessions(house.workers.len())));
     if old.node.log.level != model.node.log.level {
         house.log.set_filter(&model.node.log.level);
     }
@@ -72,6 +79,12 @@ pub async fn apply(house: &House, closer: &Closer, model: Arc<Model>) -> Result<
     house.reconsider();
     for address in after.difference(&before) {
         start_listener(house, address).await;
+    }
+    tune_listeners(house, &model);
+    if old.services.keys().any(|name| !model.services.contains_key(name))
+        && let Err(error) = configure_health(house, model.services.values()).await
+    {
+        log::error!("removed services are still checked: {error}");
     }
     close_removed(closer, &previous, &model);
     Ok(())
@@ -117,12 +130,24 @@ fn bind<'a>(
     })
 }
 
-async fn configure_health(house: &House, model: &Model) -> Result<(), ApplyError> {
-    let services = model.services.values().cloned().collect();
+async fn configure_health(
+    house: &House,
+    services: impl Iterator<Item = &Arc<Service>>,
+) -> Result<(), ApplyError> {
+    let services = services.cloned().collect();
     let configured = tokio::time::timeout(ANSWER, house.health.ask(Configure { services })).await;
     match configured {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(ApplyError::Unanswered("the health supervisor")),
+    }
+}
+
+/// What is accepted from now on carries the TCP options of now.
+fn tune_listeners(house: &House, model: &Model) {
+    for service in model.services.values() {
+        if let Err(error) = house.sockets.tune(&service.listen, &Tuning::of(&service.limits)) {
+            log::warn!(listen:% = service.listen; "TCP options not changed: {error}");
+        }
     }
 }
 
@@ -141,7 +166,8 @@ async fn start_listener(house: &House, address: &ListenAddress) {
         listeners.insert(address.clone(), handle.clone());
         SlotId::Data(u16::try_from(listeners.len() % house.workers.len()).unwrap_or(0))
     };
-    let spec = ChildSpec::new(&handle, slot, move |_| Listener::new(args.clone()));
+    let spec = ChildSpec::new(&handle, slot, move |_| Listener::new(args.clone()))
+        .intensity(house.intensity);
     if !matches!(house.data.ask(StartChild(spec)).await, Ok(true)) {
         log::error!(listen:% = address; "listener not started: its supervisor is gone");
     }

@@ -121,7 +121,7 @@ impl Process {
         };
         let group = |name: &str| Group::new(name, &slots, intensity, fastrand::u64(..));
         let (root, data, checkers) = (group("stagedoor"), group("data"), group("checkers"));
-        let house = House::new(node.workers, log, data.handle().clone(), checkers.handle().clone());
+        let house = House::new(node, log, data.handle().clone(), checkers.handle().clone());
         let closer = Closer {
             live: Arc::clone(&house.live),
             snapshot: Arc::clone(&house.snapshot),
@@ -155,6 +155,7 @@ impl Process {
                 house.checkers.clone(),
                 Arc::clone(&house.names),
                 house.health.recipient(),
+                intensity,
             )),
             published: {
                 let house = house.clone();
@@ -185,7 +186,7 @@ impl Process {
             closer: self.closer.clone(),
         };
         vec![
-            checkers.spec(),
+            checkers.spec().intensity(intensity),
             ChildSpec::new(&house.health, SlotId::Control, move |_| {
                 HealthSupervisor::new(health.clone())
             })
@@ -196,7 +197,7 @@ impl Process {
             })
             .intensity(intensity)
             .on_give_up(GiveUp::Park),
-            data.spec(),
+            data.spec().intensity(intensity),
             ChildSpec::new(&self.reloader, SlotId::Control, move |_| {
                 Reloader::new(reloader.clone())
             })
@@ -254,14 +255,13 @@ impl Process {
         };
         let control = ControlArgs { socket: Arc::clone(&socket), commands: answers.recipient() };
         let specs = [
-            ChildSpec::new(&answers, SlotId::Control, move |_| Answerer::new(args.clone()))
-                .on_give_up(GiveUp::Park),
+            ChildSpec::new(&answers, SlotId::Control, move |_| Answerer::new(args.clone())),
             ChildSpec::new(&Ref::vacant("control"), SlotId::Control, move |_| {
                 ControlServer::new(control.clone())
-            })
-            .on_give_up(GiveUp::Park),
+            }),
         ];
         for spec in specs {
+            let spec = spec.intensity(self.house.intensity).on_give_up(GiveUp::Park);
             if !matches!(self.root.handle().ask(StartChild(spec)).await, Ok(true)) {
                 log::error!("the control socket could not be started");
             }

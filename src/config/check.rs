@@ -267,6 +267,24 @@ impl fmt::Debug for HttpRequest {
     }
 }
 
+// === impl Action ===
+
+impl Action {
+    /// Every template in it.
+    pub fn templates(&self) -> Vec<&Template> {
+        match self {
+            Self::Send(template)
+            | Self::Expect(Matcher::Bytes(template))
+            | Self::Reject(Matcher::Bytes(template)) => vec![template],
+            Self::Compare(comparison) => vec![&comparison.left, &comparison.right],
+            Self::Expect(Matcher::Regex(_))
+            | Self::Reject(Matcher::Regex(_))
+            | Self::ExpectClose
+            | Self::Wait(_) => Vec::new(),
+        }
+    }
+}
+
 // === impl Template ===
 
 impl Template {
@@ -279,9 +297,20 @@ impl Template {
 // === impl Script ===
 
 impl Script {
-    /// The index of the step whose answer decides: the script's last expect, compare or reject.
+    /// The index of the step whose answer decides who leads: the last expect, compare or reject,
+    /// and an expected close only where there is none of them.
     /// `None`: nothing in it is a question, so that connecting is all that it proves.
     pub fn deciding_step(&self) -> Option<usize> {
+        let answers = |step: &Step| match step.action {
+            Action::Expect(_) | Action::Reject(_) | Action::Compare(_) => true,
+            Action::Send(_) | Action::Wait(_) | Action::ExpectClose => false,
+        };
+        self.steps.iter().rposition(answers).or_else(|| self.last_question())
+    }
+
+    /// The index of the last step that can fail the check by what the target does: what follows it
+    /// is a farewell.
+    pub fn last_question(&self) -> Option<usize> {
         self.steps.iter().rposition(|step| match step.action {
             Action::Expect(_) | Action::Reject(_) | Action::Compare(_) | Action::ExpectClose => {
                 true

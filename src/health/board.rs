@@ -27,7 +27,8 @@ const SEARCHING: Duration = Duration::from_secs(30);
 pub struct ServiceBoard {
     service: ServiceName,
     thresholds: Thresholds,
-    targets: BTreeMap<TargetKey, TargetRecord>,
+    /// Shared with the board before: what one verdict does not touch is not copied for it.
+    targets: BTreeMap<TargetKey, Arc<TargetRecord>>,
     /// Targets that nothing checks: served as if they were up.
     unchecked: Vec<TargetKey>,
     /// Checks that belong to no target: they run and are shown, and decide nothing.
@@ -118,7 +119,8 @@ impl ServiceBoard {
     pub fn record(&mut self, finished: &Finished, now: Instant) -> Vec<Effect> {
         let Finished { check, transcript } = finished;
         let target = check.target.as_ref();
-        let Some(record) = target.and_then(|target| self.targets.get_mut(target)) else {
+        let record = target.and_then(|target| self.targets.get_mut(target));
+        let Some(record) = record.map(Arc::make_mut) else {
             if let Some(run) = self.strays.iter_mut().find(|run| run.check == *check) {
                 run.saw(transcript, &self.thresholds);
             }
@@ -136,14 +138,17 @@ impl ServiceBoard {
         effects.extend(changed(record, from, check, transcript));
         let (word, up) = (record.word(&transcript.verdict), record.health() == Health::Up);
         let heard = record.health() != Health::Unknown;
-        if heard {
-            record.awaited_until = None;
-        }
+        let was_awaited = heard && record.awaited_until.take().is_some();
         let ruling = match &mut self.leader {
             Some(leader) if heard => leader.heard(&record.target, word, up, now),
             Some(_) | None => Ruling::default(),
         };
-        self.obey(ruling, now, &mut effects);
+        if effects.is_empty() && !was_awaited && ruling == Ruling::default() {
+            // The usual case, and cheap: nothing to publish.
+            effects.extend(self.look_at_claims(now));
+        } else {
+            self.obey(ruling, now, &mut effects);
+        }
         effects
     }
 
@@ -153,7 +158,7 @@ impl ServiceBoard {
         let mut overdue = Vec::new();
         for record in self.targets.values_mut() {
             if record.awaited_until.is_some_and(|until| until <= now) {
-                record.awaited_until = None;
+                Arc::make_mut(record).awaited_until = None;
                 overdue.push(record.target.clone());
             }
         }
@@ -193,6 +198,7 @@ impl ServiceBoard {
     /// checked now? At most once per `fast_interval`.
     pub fn note_session_failure(&mut self, target: &TargetKey, now: Instant) -> bool {
         let Some(record) = self.targets.get_mut(target) else { return false };
+        let record = Arc::make_mut(record);
         let fast = self.thresholds.fast_interval;
         if record.hurried.is_some_and(|hurried| now.duration_since(hurried) < fast) {
             return false;
@@ -203,7 +209,7 @@ impl ServiceBoard {
 
     /// Everything that is kept, target by target, for people.
     pub fn targets(&self) -> impl Iterator<Item = &TargetRecord> {
-        self.targets.values()
+        self.targets.values().map(|record| &**record)
     }
 
     /// The checks that belong to no target.
@@ -244,7 +250,7 @@ impl ServiceBoard {
                     TargetRecord::new(key.clone(), name, own, now)
                 }
             };
-            self.targets.insert(key, record);
+            self.targets.insert(key, Arc::new(record));
         }
         let stray = |check: &&Arc<Check>| {
             check.target.as_ref().is_none_or(|target| !self.targets.contains_key(target))
@@ -265,7 +271,7 @@ impl ServiceBoard {
             None if led => {
                 // Nobody has been heard under this rule yet, whatever is known of their health.
                 for record in self.targets.values_mut() {
-                    record.await_verdict(now);
+                    Arc::make_mut(record).await_verdict(now);
                 }
                 self.leader = Some(LeaderRule::starting(keys, rise));
                 Ruling::default()
@@ -295,8 +301,13 @@ impl ServiceBoard {
         let alarm = ruling
             .alarm
             .map(|alarm| alarm_text(&alarm, self.leader.as_ref(), self.claims.inferred));
-        let steady = self.leader.as_ref().and_then(|leader| self.claims.look(leader, now));
-        effects.extend(alarm.into_iter().chain(steady).map(Effect::Alarm));
+        effects.extend(alarm.map(Effect::Alarm));
+        effects.extend(self.look_at_claims(now));
+    }
+
+    /// Has several targets claimed the lead for long?
+    fn look_at_claims(&mut self, now: Instant) -> Option<Effect> {
+        self.claims.look(self.leader.as_ref()?, now).map(Effect::Alarm)
     }
 
     /// Publishes `next` if it is news, and says who gets no traffic any more.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::check::Script;
 use crate::config::model::Balance;
 use crate::health::board_harness::{Desk, brief, check_of, key, service, with_checks};
+use crate::health::script_harness::{script, send};
 use crate::health::snapshot::{Health, Leadership};
 
 fn led(targets: &str) -> Desk {
@@ -131,6 +132,19 @@ fn the_word_of_a_target_with_several_checks_needs_all_of_them() {
     assert_eq!(desk.board.health().leadership, Leadership::Leader(key('a')));
     desk.ran(port, '+');
     assert_eq!(desk.board.health().leadership, Leadership::Leader(key('b')));
+}
+
+#[test]
+fn a_changed_second_check_does_not_silence_the_first() {
+    let one = service("a", Balance::Leader);
+    let second = |script| with_checks(&one, vec![check_of('a', 'a', Script::default()), script]);
+    let mut desk = Desk::of(second(check_of('a', 'z', Script::default())));
+    desk.ran(desk.check('a', 1), '+');
+    desk.says("a+");
+    let changed = check_of('a', 'z', script(vec![send("x")]));
+    desk.reconfigured(second(changed));
+    desk.says("a+");
+    assert_eq!(desk.board.leader().unwrap().claimants().collect::<Vec<_>>(), [&key('a')]);
 }
 
 #[test]

@@ -339,6 +339,12 @@ mod tests {
     fn where_it_is_forced_what_is_not_resp_is_malformed() {
         let known = known(Framing::Resp, &[b"PING\r\n"], b"HTTP/1.1 400\r\n");
         assert_eq!(known, Some(Known::Malformed { at: 1 }));
+        let mut exchange = Exchange::new(Framing::Resp);
+        exchange.sent(b"PING\r\nPING\r\n");
+        for _ in 0..2 {
+            let known = exchange.look(b"+PONG\r\nPONG\r\n", 0);
+            assert_eq!(known, Some(Known::Malformed { at: 8 }), "also when asked again");
+        }
     }
 
     #[test]

@@ -206,10 +206,8 @@ impl LeaderRule {
             self.leaves(target);
         }
         for target in targets {
-            // The start is over for everyone: a new target is not waited for.
-            let first_done = self.phase != Phase::Starting;
-            let new = || Member { first_done, ..Member::default() };
-            self.members.entry(target.clone()).or_insert_with(new);
+            // Waited for only if everybody still is: the start does not come back.
+            self.members.entry(target.clone()).or_default();
         }
         self.rule(before, Why::IncumbentGone)
     }

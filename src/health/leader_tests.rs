@@ -157,6 +157,8 @@ fn at_the_start_several_claimants_mean_none_until_all_but_one_said_not_leader() 
 #[test]
 fn who_joins_several_claimants_is_one_of_them() {
     Play::of("abc").then("a+ b+ c. c+ b- a+ c- ", "- - - - - - a");
+    // It has not withdrawn its claim by falling silent.
+    Play::of("abc").then("a+ b+ c. c+ c. b- a+ c- ", "- - - - - - - a");
 }
 
 #[test]
@@ -174,6 +176,8 @@ fn an_incumbent_that_was_down_and_returns_alone_leads_at_once() {
 #[test]
 fn when_the_incumbent_goes_down_the_one_claimant_waiting_leads() {
     Play::of("ab").then("a+ b. b+ ax", "- a a b");
+    // But not while its own last run failed.
+    Play::of("ab").then("a+ b. b+ b. ax b+", "- a a a - b");
 }
 
 #[test]

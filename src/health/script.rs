@@ -27,7 +27,10 @@ const HEARD: usize = 64;
 #[derive(Debug)]
 pub struct Interpreter<'a> {
     script: &'a Script,
+    /// The step whose answer says who leads.
     deciding: Option<usize>,
+    /// The last step that can fail the check.
+    last: Option<usize>,
     masker: Masker,
     facts: Facts,
     exchange: Exchange,
@@ -97,6 +100,7 @@ impl<'a> Interpreter<'a> {
         Self {
             script,
             deciding: script.deciding_step(),
+            last: script.last_question(),
             masker: Masker::of(script),
             facts: Facts::of(target),
             exchange: Exchange::new(script.framing),
@@ -185,7 +189,7 @@ impl<'a> Interpreter<'a> {
     /// Takes the next step.
     fn step(&mut self) -> Option<Do> {
         let script = self.script;
-        if self.deciding.is_none_or(|deciding| self.at > deciding) {
+        if self.last.is_none_or(|last| self.at > last) {
             match self.rejects.last() {
                 Some(last) => self.wait(*last, Ok(Goal::Quiet)),
                 None => self.verdict = Some(Verdict::Passed),
@@ -329,7 +333,7 @@ impl<'a> Interpreter<'a> {
         if *verdict != Verdict::Passed {
             return Vec::new();
         }
-        let from = self.deciding.map_or(0, |deciding| deciding + 1);
+        let from = self.last.map_or(0, |last| last + 1);
         let rest = self.script.steps.iter().enumerate().skip(from);
         rest.filter_map(|(index, step)| match &step.action {
             Action::Send(template) => Some((index, self.facts.fill(template).ok()?)),

@@ -42,6 +42,26 @@ fn the_pages_script_learns_of_a_replica_in_one_round_trip() {
 }
 
 #[test]
+fn an_expected_close_after_the_question_fails_the_check_and_decides_nothing() {
+    let closing = script(vec![
+        send("INFO replication\r\n"),
+        expect("role:master"),
+        send("QUIT\r\n"),
+        Action::ExpectClose,
+    ]);
+    let master = says("$11\r\nrole:master\r\n");
+    assert_eq!(check(&closing, &[master.clone(), Peer::Closes], "passed"), Word::Leader);
+    let word = check(
+        &closing,
+        &[says("$10\r\nrole:slave\r\n")],
+        r#"step 2 expect "role:master": the reply was complete without it (heard "role:slave\r\n")"#,
+    );
+    assert_eq!(word, Word::NotLeader);
+    let word = check(&closing, &[master], "step 4 expect_close: not in time (heard nothing)");
+    assert_eq!(word, Word::Silence, "it claimed the lead and did not say goodbye");
+}
+
+#[test]
 fn an_error_reply_fails_the_check_and_is_no_word() {
     for reply in ["-LOADING Redis is loading", "-NOAUTH x", "-BUSY x", "-ERR max number of clients"]
     {
@@ -277,7 +297,8 @@ fn more_unread_than_is_kept_fails_even_if_the_words_come_later() {
     let fits = "x".repeat(UNREAD_LIMIT - 5) + "words";
     assert_eq!(run(&steps, &[says(&fits)], &[8192]).0, Verdict::Passed);
     for cuts in [&[1][..], &[8192], &[usize::MAX]] {
-        let Verdict::Failed(fault) = run(&steps, &[says(&format!("x{fits}"))], cuts).0 else {
+        let Verdict::Failed(fault) = run(&steps, &[says(&format!("xxx{fits} and more"))], cuts).0
+        else {
             panic!("it passed");
         };
         assert_eq!(fault.kind, FaultKind::Limit);

@@ -112,6 +112,9 @@ mod tests {
         check(regex(r"a+?"), "aaa", Some(1), &["a"]);
         check(regex(r"^b"), "ab", None, &[]);
         check(regex(r"x$"), "x", None, &[]);
+        check(regex(r"^a(b$)?"), "a", None, &[]);
+        check(regex(r"^a(b$)?"), "ab", None, &[]);
+        check(regex(r"^a(b$)?"), "ac", Some(2), &["a"]);
         check(regex(r"(?m)x$"), "x\n", Some(2), &["x"]);
         check(regex(r"role\b"), "role", None, &[]);
         check(regex(r"role\b"), "role:", Some(5), &["role"]);
@@ -153,6 +156,7 @@ mod tests {
         "(?<x>a+)(?<y>b*)c",
         "a|b|",
         "(ab)+",
+        "^a(b$)?",
     ];
 
     proptest! {

@@ -169,9 +169,15 @@ mod tests {
     #[test]
     fn refused_connections_have_a_count_of_their_own() {
         check("+rr", "UUD");
-        check("+rtr", "UUUD");
         check("+trr", "UUUD");
         check("+r+r", "UUUU");
+        let patient = Thresholds { fall: 9, ..thresholds() };
+        let mut standing = Standing::default();
+        for (letter, expected) in "+rtrtxrr".chars().zip("UUUUUDDD".chars()) {
+            standing.saw(&verdict(letter), &patient);
+            let up = standing.health() == Health::Up;
+            assert_eq!(up, expected == 'U', "only refusals in a row are counted together");
+        }
     }
 
     #[test]

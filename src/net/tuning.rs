@@ -46,17 +46,22 @@ impl Tuning {
         sockopt::set_socket_keepalive(socket, true)?;
         sockopt::set_tcp_keepidle(socket, whole(idle))?;
         sockopt::set_tcp_keepintvl(socket, whole(interval))?;
-        sockopt::set_tcp_keepcnt(socket, count.clamp(1, MOST_PROBES))?;
-        if let Some(timeout) = self.user_timeout {
-            // The kernel takes an int: more than 24 days is as good as for ever.
-            let milliseconds = timeout.as_millis().clamp(1, i32::MAX as u128);
-            sockopt::set_tcp_user_timeout(
-                socket,
-                u32::try_from(milliseconds).expect("clamped to i32::MAX"),
-            )?;
+        match self.user_timeout {
+            // Linux counts no keep-alive probes where there is a user timeout: one call less for
+            // every dial.
+            Some(timeout) => {
+                sockopt::set_tcp_user_timeout(socket, milliseconds(timeout))?;
+            }
+            None => sockopt::set_tcp_keepcnt(socket, count.clamp(1, MOST_PROBES))?,
         }
         Ok(())
     }
+}
+
+/// The kernel takes an int: more than 24 days is as good as for ever.
+fn milliseconds(time: Duration) -> u32 {
+    const LONGEST: u32 = i32::MAX as u32;
+    u32::try_from(time.as_millis()).map_or(LONGEST, |time| time.clamp(1, LONGEST))
 }
 
 impl Default for Tuning {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::Message;
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::config::names::TargetKey;
 use crate::health::snapshot::SnapshotCell;
@@ -48,6 +49,8 @@ pub struct Route {
     pub facts: Facts,
     /// Targets that have already failed it.
     pub tried: Vec<TargetKey>,
+    /// When the first of them did: since then it has been held, if it is.
+    pub failing_since: Option<Instant>,
     /// Where the answer goes. Dropped with the router's state if it is restarted.
     pub reply: oneshot::Sender<Result<Lease, Refusal>>,
 }

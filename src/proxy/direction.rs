@@ -15,10 +15,13 @@ use crate::proxy::splice::{self, Pipe};
 
 /// This many reads in a row that fill the buffer begin the splicing.
 const FULL_READS: u8 = 2;
+/// And this many more are copied before a pipe is asked for again, if there was none.
+const FULL_READS_WITHOUT_PIPE: u8 = 64;
 /// A splice of less ends it.
 const SMALL_SPLICE: usize = 8 * 1024;
 
-/// The bytes and steps of one turn, so that the neighbours on the arbiter get theirs.
+/// The bytes and steps of one turn, so that the neighbours on the arbiter get theirs. Longer turns
+/// make bulk a little cheaper on loopback, and each adds itself to everybody's latency.
 const TURN_BYTES: usize = 512 * 1024;
 const TURN_STEPS: u32 = 32;
 
@@ -67,7 +70,7 @@ pub(super) enum Broken {
 /// How the next bytes are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// By copying, after so many reads in a row that filled the buffer.
+    /// By copying; by splicing after so many more reads in a row that fill the buffer.
     Copy { full_reads: u8 },
     /// By splicing.
     Splice,
@@ -75,11 +78,18 @@ enum Mode {
     CopyOnly,
 }
 
+// === impl Mode ===
+
+impl Mode {
+    /// Where a direction begins, and returns to for small messages.
+    const SMALL: Self = Self::Copy { full_reads: FULL_READS };
+}
+
 // === impl Direction ===
 
 impl Direction {
     pub(super) fn new() -> Self {
-        Self { mode: Mode::Copy { full_reads: 0 }, held: None, pipe: None }
+        Self { mode: Mode::SMALL, held: None, pipe: None }
     }
 
     /// Has bytes been read that are not yet written?
@@ -157,8 +167,7 @@ impl Direction {
             self.pipe = Pipe::take();
         }
         let Some(pipe) = &mut self.pipe else {
-            // All pipes are in use. Ask again after as many full reads.
-            self.mode = Mode::Copy { full_reads: 0 };
+            self.mode = Mode::Copy { full_reads: FULL_READS_WITHOUT_PIPE };
             return Poll::Ready(Ok(0));
         };
         match pipe.poll_fill(cx, source) {
@@ -178,7 +187,7 @@ impl Direction {
             }
             Poll::Ready(Ok(count)) => {
                 if count < SMALL_SPLICE {
-                    self.mode = Mode::Copy { full_reads: 0 };
+                    self.mode = Mode::SMALL;
                 }
                 Poll::Ready(Ok(count))
             }
@@ -198,12 +207,11 @@ impl Direction {
             return received;
         };
         buffer.fill(count);
-        if let Mode::Copy { full_reads } = self.mode {
-            self.mode = match full_reads + 1 {
-                _ if count < CHUNK => Mode::Copy { full_reads: 0 },
-                FULL_READS => Mode::Splice,
-                full_reads => Mode::Copy { full_reads },
-            };
+        match self.mode {
+            Mode::Copy { .. } if count < CHUNK => self.mode = Mode::SMALL,
+            Mode::Copy { full_reads: 0 | 1 } => self.mode = Mode::Splice,
+            Mode::Copy { full_reads } => self.mode = Mode::Copy { full_reads: full_reads - 1 },
+            Mode::Splice | Mode::CopyOnly => {}
         }
         Poll::Ready(Ok(count))
     }
@@ -278,10 +286,10 @@ mod tests {
     async fn bulk_is_spliced_and_small_messages_are_copied() {
         let mut direction = Direction::new();
         run(&mut direction, &[7; 1000]).await;
-        assert_eq!(direction.mode, Mode::Copy { full_reads: 0 });
+        assert_eq!(direction.mode, Mode::SMALL);
         let mut direction = Direction::new();
         run(&mut direction, &[7; 4 << 20]).await;
-        assert_ne!(direction.mode, Mode::Copy { full_reads: 0 });
+        assert_ne!(direction.mode, Mode::SMALL);
     }
 
     #[tokio::test]

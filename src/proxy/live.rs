@@ -4,13 +4,14 @@
 //! counts and permits of a service go over from one generation to the next.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 use crate::config::model::{Model, Service};
 use crate::config::names::{ListenAddress, ServiceName};
-use crate::proxy::permits::Permits;
+use crate::proxy::permits::{Permit, Permits};
 use crate::routing::table::Table;
 use crate::telemetry::counts::ServiceCounts;
 
@@ -31,6 +32,8 @@ pub struct LiveService {
     pub table: Table,
     /// How many sessions it may have.
     pub permits: Permits,
+    /// How many of its clients may wait for a target, at all routers together.
+    holds: Permits,
     /// What is counted of it.
     pub counts: Arc<ServiceCounts>,
 }
@@ -76,9 +79,12 @@ impl LiveService {
     fn new(service: &Arc<Service>, previous: Option<&Self>) -> Self {
         let permits = previous.map_or_else(|| Permits::new(None), |old| old.permits.clone());
         permits.set_limit(service.limits.max_connections);
+        let holds = previous.map_or_else(|| Permits::new(None), |old| old.holds.clone());
+        holds.set_limit(NonZeroUsize::new(service.pool.hold_limit));
         Self {
             table: Table::compile(Arc::clone(service), previous.map(|old| &old.table)),
             permits,
+            holds,
             counts: previous.map(|old| Arc::clone(&old.counts)).unwrap_or_default(),
         }
     }
@@ -87,11 +93,16 @@ impl LiveService {
     pub fn service(&self) -> &Arc<Service> {
         self.table.service()
     }
+
+    /// A place among the clients that wait, if one is left.
+    pub fn try_hold(&self) -> Option<Permit> {
+        // A limit of 0 is none to `Permits`.
+        (self.service().pool.hold_limit > 0).then(|| self.holds.try_take())?
+    }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::num::NonZeroUsize;
     use std::path::Path;
 
     use super::*;

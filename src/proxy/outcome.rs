@@ -46,6 +46,8 @@ pub enum Stage {
 pub enum Ending {
     /// Its task ended without saying why, which only a panic does.
     Panicked,
+    /// Its arbiter was stopped, and its task with it.
+    ArbiterLost,
     /// Its socket could not be used.
     Unusable(std::io::Error),
     /// The service has as many sessions as it may have.
@@ -130,6 +132,7 @@ impl Ledger {
                 self.counts.cut.raise();
             }
             Ending::Panicked
+            | Ending::ArbiterLost
             | Ending::Unusable(_)
             | Ending::ClientLeft
             | Ending::Relayed(End::Finished { .. } | End::Reset(_) | End::Failed(..) | End::Cut) => {
@@ -139,7 +142,7 @@ impl Ledger {
 
     fn level(&self) -> log::Level {
         match &self.ending {
-            Ending::Panicked => log::Level::Error,
+            Ending::Panicked | Ending::ArbiterLost => log::Level::Error,
             Ending::Unreachable(_) | Ending::NoTarget(_) => log::Level::Warn,
             Ending::Unusable(_)
             | Ending::OverLimit
@@ -152,6 +155,9 @@ impl Ledger {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
+        if matches!(self.ending, Ending::Panicked) && !std::thread::panicking() {
+            self.ending = Ending::ArbiterLost;
+        }
         self.count();
         log::log!(
             self.level(),
@@ -191,6 +197,7 @@ impl Ending {
                 | End::Failed(Side::Target, _),
             ) => "target",
             Self::Panicked
+            | Self::ArbiterLost
             | Self::Unusable(_)
             | Self::OverLimit
             | Self::NoTarget(_)
@@ -207,6 +214,7 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panicked => f.write_str("its task panicked"),
+            Self::ArbiterLost => f.write_str("its arbiter was stopped"),
             Self::Unusable(error) => write!(f, "client: {error}"),
             Self::OverLimit => f.write_str("the service has as many sessions as it may have"),
             Self::NoTarget(refusal) => refusal.fmt(f),

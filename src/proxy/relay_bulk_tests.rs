@@ -1,12 +1,16 @@
 //! What a relay does to the bytes, over real loopback sockets: all of them, in order, at once.
 
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::proxy::relay::End;
+use crate::proxy::relay::{End, yield_to_events};
 use crate::proxy::relaying::{self, Relaying, SOON, pattern};
 use crate::proxy::watch::RelayLimits;
 
@@ -148,4 +152,28 @@ async fn an_urgent_mark_in_bulk_stops_nothing() {
     let ((), heard) = timeout(SOON, both).await.expect("the bytes behind it arrive");
     // The urgent byte itself is not of the stream.
     assert!(heard == said, "{} of {}", heard.len(), said.len());
+}
+
+#[tokio::test]
+async fn a_relay_that_yields_lets_its_neighbours_have_their_events() {
+    let local = tokio::task::LocalSet::new();
+    let polls = Rc::new(Cell::new(0));
+    let busy = Rc::clone(&polls);
+    local.spawn_local(poll_fn(move |cx| -> Poll<()> {
+        busy.set(busy.get() + 1);
+        yield_to_events(cx);
+        Poll::Pending
+    }));
+    let rounds = local.run_until(async {
+        let mut relaying = relaying::tcp(RelayLimits::default()).await;
+        let before = polls.get();
+        for _ in 0..10 {
+            relaying.client.write_all(b"?").await.unwrap();
+            relaying.target.read_exact(&mut [0]).await.unwrap();
+        }
+        polls.get() - before
+    });
+    let rounds = timeout(SOON, rounds).await.unwrap();
+    // Two events a message. With a bare wake each of them takes 61 polls of the busy one.
+    assert!(rounds < 10 * 20, "{rounds}");
 }

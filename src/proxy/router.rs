@@ -8,16 +8,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message};
+use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
 use tokio::time::Instant;
 
 use crate::config::names::ServiceName;
 use crate::health::snapshot::ServiceHealth;
 use crate::proxy::desk::{Desk, Route};
 use crate::proxy::live::LiveService;
+use crate::proxy::permits::Permit;
 use crate::proxy::session;
 use crate::proxy::worker::{Incoming, Worker};
 use crate::routing::choice::{Choice, Refusal};
+use crate::supervise::tenants;
 
 /// Connections opened for one message, so that sessions get their turns in between.
 const BATCH: usize = 64;
@@ -31,6 +33,8 @@ pub struct Router {
     desk: Arc<Desk>,
     choices: HashMap<ServiceName, Remembered>,
     held: Vec<Held>,
+    /// When it looks at the held again, if nothing happens before.
+    alarm: Option<(Instant, SpawnHandle)>,
 }
 
 /// There are connections in the worker's queue.
@@ -55,6 +59,8 @@ struct Held {
     ask: Route,
     /// When its `hold` ends; `None` while it waits for first verdicts, which the board bounds.
     until: Option<Instant>,
+    /// Its place among those that may wait.
+    place: Option<Permit>,
 }
 
 // === impl Router ===
@@ -62,11 +68,11 @@ struct Held {
 impl Router {
     /// A router at this desk.
     pub fn new(desk: Arc<Desk>) -> Self {
-        Self { desk, choices: HashMap::new(), held: Vec::new() }
+        Self { desk, choices: HashMap::new(), held: Vec::new(), alarm: None }
     }
 
     fn open(&self, incoming: Incoming) {
-        actix_rt::spawn(session::run(incoming, Arc::clone(&self.desk)));
+        tenants::spawn(session::run(incoming, Arc::clone(&self.desk)));
     }
 
     /// Takes over what a stuck router has left lying.
@@ -87,25 +93,30 @@ impl Router {
         let name = held.ask.live.service().name.clone();
         let live = match self.desk.live.load().named(&name) {
             Some(live) => Arc::clone(live),
+            // Removed by a reload. Those who came before are served while its targets are known.
+            None if self.is_forgotten(&name) => return held.ask.answer(Err(Refusal::Removed)),
             None => Arc::clone(&held.ask.live),
         };
         let refusal = match self.choice(&live).pick(&held.ask.facts, &held.ask.tried) {
             Ok(lease) => return held.ask.answer(Ok(lease)),
             Err(refusal) => refusal,
         };
-        let pool = &live.service().pool;
         if refusal != Refusal::AwaitingFirst {
-            held.until = held.until.or(Some(now + pool.hold));
+            let since = held.ask.failing_since.unwrap_or(now);
+            held.until = held.until.or(Some(since + live.service().pool.hold));
         }
-        let over = held.until.is_some_and(|until| until <= now);
-        let waiting = self.held.iter().filter(|other| other.ask.live.service().name == name);
-        if over || waiting.count() >= pool.hold_limit {
+        held.place = held.place.or_else(|| live.try_hold());
+        if held.until.is_some_and(|until| until <= now) || held.place.is_none() {
             return held.ask.answer(Err(refusal));
         }
         if refusal == Refusal::AllTried {
             held.ask.tried.clear();
         }
         self.held.push(held);
+    }
+
+    fn is_forgotten(&self, service: &ServiceName) -> bool {
+        !self.desk.snapshot.load().services.contains_key(service)
     }
 
     /// The choice for a service under its newest health, made anew only if either has changed.
@@ -138,10 +149,19 @@ impl Router {
     }
 
     /// Sees to it that the held are looked at again when the first of them has waited enough.
-    fn wake_for_held(&self, now: Instant, ctx: &mut Context<Self>) {
-        let until = self.held.iter().filter_map(|held| held.until).min();
-        if let Some(until) = until {
-            ctx.notify_later(Reconsider, until.saturating_duration_since(now).min(AGAIN));
+    /// One alarm for all of them, however many there are.
+    fn wake_for_held(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        let Some(until) = self.held.iter().filter_map(|held| held.until).min() else { return };
+        let next = until.min(now + AGAIN);
+        if self.alarm.is_some_and(|(armed, _)| armed <= next) {
+            return;
+        }
+        let handle = ctx.run_later(next.saturating_duration_since(now), |router, ctx| {
+            router.alarm = None;
+            router.reconsider(ctx);
+        });
+        if let Some((_, later)) = self.alarm.replace((next, handle)) {
+            ctx.cancel_future(later);
         }
     }
 }
@@ -175,7 +195,7 @@ impl Handler<Route> for Router {
 
     fn handle(&mut self, ask: Route, ctx: &mut Self::Context) {
         let (now, held) = (Instant::now(), self.held.len());
-        self.answer(Held { ask, until: None }, now);
+        self.answer(Held { ask, until: None, place: None }, now);
         if self.held.len() > held {
             self.wake_for_held(now, ctx);
         }

@@ -106,9 +106,9 @@ impl Session {
         let service = self.live.service();
         let pool = &service.pool;
         let (mut tried, mut reroutes, mut dialled) = (Vec::new(), 0, Duration::ZERO);
-        let (opened, mut failure) = (Instant::now(), None);
+        let (mut failing_since, mut failure) = (None, None);
         loop {
-            let lease = match self.route(&tried, ledger).await {
+            let lease = match self.route(&tried, failing_since, ledger).await {
                 Ok(lease) => lease,
                 Err(Refusal::AllTried) if let Some(why) = failure => {
                     return Err(Ending::Unreachable(why));
@@ -144,7 +144,8 @@ impl Session {
                     let tries_left = u32::try_from(tried.len()).is_ok_and(|n| n <= pool.retries)
                         && dialled < DIALS_IN_ALL;
                     // Under `hold`, every target refusing is as good as every target being down.
-                    let held = opened.elapsed() < pool.hold;
+                    let since = *failing_since.get_or_insert_with(Instant::now);
+                    let held = since.elapsed() < pool.hold;
                     if !(tries_left || held) || is_hopeless {
                         return Err(Ending::Unreachable(why));
                     }
@@ -160,12 +161,18 @@ impl Session {
     }
 
     /// Asks the router, again if it is restarted meanwhile.
-    async fn route(&self, tried: &[TargetKey], ledger: &mut Ledger) -> Result<Lease, Refusal> {
+    async fn route(
+        &self,
+        tried: &[TargetKey],
+        failing_since: Option<Instant>,
+        ledger: &mut Ledger,
+    ) -> Result<Lease, Refusal> {
         ledger.routing(tried.is_empty());
         loop {
             let (reply, answer) = oneshot::channel();
             let facts = Facts { client: self.peer.ip().map(|address| address.ip()) };
-            let ask = Route { live: Arc::clone(&self.live), facts, tried: tried.to_vec(), reply };
+            let (live, tried) = (Arc::clone(&self.live), tried.to_vec());
+            let ask = Route { live, facts, tried, failing_since, reply };
             if self.desk.routes.tell(ask)
                 && let Ok(answer) = answer.await
             {

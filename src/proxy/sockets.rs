@@ -53,6 +53,14 @@ impl SocketTable {
         self.lock().get(address).map(|bound| bound.local().clone())
     }
 
+    /// Changes the TCP options that what is accepted from now on inherits.
+    ///
+    /// # Errors
+    /// `NotFound` if no socket is bound for `address`, or what the system answers.
+    pub fn tune(&self, address: &ListenAddress, tuning: &Tuning) -> io::Result<()> {
+        self.lend(address)?.tune(tuning)
+    }
+
     /// Closes the socket for `address`. Its accept queue must have been emptied before: what is
     /// still in it is reset by the kernel.
     pub fn close(&self, address: &ListenAddress) {

@@ -42,6 +42,8 @@ pub enum Refusal {
     NoLeader,
     /// Every eligible target has refused this connection.
     AllTried,
+    /// The service was removed while the connection waited.
+    Removed,
 }
 
 // === impl Choice ===
@@ -161,6 +163,7 @@ impl fmt::Display for Refusal {
             Self::AllDown => "every target is down",
             Self::NoLeader => "no target leads",
             Self::AllTried => "every target that is up refused",
+            Self::Removed => "the service was removed",
         })
     }
 }

@@ -4,6 +4,9 @@
 
 mod harness;
 
+#[cfg(feature = "chaos")]
+mod chaos;
+mod crowd;
 mod definitions;
 mod floors;
 mod formats;
@@ -14,3 +17,4 @@ mod reloading;
 mod settings;
 mod shipped;
 mod stopping;
+mod supervision;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::client::{Ended, connect, echoed, exchange, narrow, read_to_end, reset};
 use crate::harness::eventually::eventually;
 use crate::harness::port::free_port;
+use crate::harness::process::resident_kib;
 use crate::harness::stagedoor::Stagedoor;
 use crate::harness::target::Target;
 
@@ -163,13 +164,6 @@ fn a_reader_that_stalls_holds_the_writer_back_and_not_the_memory_of_the_proxy() 
     let grown = resident_kib(&stagedoor).saturating_sub(before);
     assert!(grown < 50 * 64, "{grown} KiB for 50 stalled relays");
     drop(stalled);
-}
-
-fn resident_kib(stagedoor: &Stagedoor) -> u64 {
-    let status = format!("/proc/{}/status", stagedoor.pid().as_raw_nonzero());
-    let text = std::fs::read_to_string(status).unwrap();
-    let line = text.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! What every test of behaviour is made of: the real binary, real servers, scripted targets.
 
 pub(crate) mod client;
+pub(crate) mod control;
 pub(crate) mod eventually;
+pub(crate) mod load;
 pub(crate) mod port;
+pub(crate) mod process;
 pub(crate) mod redis;
+pub(crate) mod speaker;
 pub(crate) mod stagedoor;
 pub(crate) mod target;

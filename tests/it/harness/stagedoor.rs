@@ -36,6 +36,8 @@ impl Stagedoor {
             .arg(&file)
             .args(["--set", &format!("admin.socket={}", socket_in(&folder).display())])
             .args(arguments)
+            // Panics that are part of a test would fill its log.
+            .env("RUST_BACKTRACE", "0")
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary has been built");
@@ -122,6 +124,21 @@ impl Stagedoor {
     /// Is it still running?
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child can be awaited").is_none()
+    }
+
+    /// Its threads.
+    pub(crate) fn threads(&self) -> usize {
+        let folder = format!("/proc/{}/task", self.pid().as_raw_nonzero());
+        std::fs::read_dir(folder).expect("the process is still there").count()
+    }
+
+    /// The memory it has touched, in KiB.
+    pub(crate) fn resident(&self) -> usize {
+        let file = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(file).expect("the process is still there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.expect("Linux tells it")
     }
 
     /// Its open descriptors.

@@ -1,0 +1,1 @@
+//! Restarts on request.
