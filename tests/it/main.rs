@@ -8,6 +8,7 @@ mod harness;
 mod chaos;
 mod crowd;
 mod definitions;
+mod docs;
 mod floors;
 mod formats;
 mod meaning;
