@@ -11,6 +11,7 @@ mod checking;
 mod crowd;
 mod definitions;
 mod dialling;
+mod docs;
 #[cfg(feature = "chaos")]
 mod failing;
 mod faults;
