@@ -10,7 +10,7 @@ use crate::config::names::TargetKey;
 use crate::health::snapshot::Health;
 use crate::health::state::Standing;
 use crate::health::transcript::Transcript;
-use crate::health::verdict::{Verdict, Word};
+use crate::health::verdict::{OwnTrouble, Verdict, Word};
 
 /// On top of a check's timeout, this long may its first verdict take to arrive.
 const GRACE: Duration = Duration::from_millis(200);
@@ -32,6 +32,8 @@ pub struct TargetRecord {
     hurried: Option<Instant>,
     /// Sessions that it has reset, since when.
     resets: (u32, Instant),
+    /// Since when its health is what it is.
+    pub since: Instant,
 }
 
 /// Why a session suspects its target.
@@ -54,6 +56,8 @@ pub struct CheckRecord {
     pub passing: bool,
     /// Its last run.
     pub last: Option<Arc<Transcript>>,
+    /// When that was over.
+    pub ran: Option<Instant>,
     /// The run that last changed its target's health.
     pub at_transition: Option<Arc<Transcript>>,
 }
@@ -62,7 +66,7 @@ impl TargetRecord {
     /// A target that has not been asked yet.
     pub fn new(target: TargetKey, name: Arc<str>, checks: Vec<CheckRecord>, now: Instant) -> Self {
         let (awaited_until, hurried, resets) = (None, None, (0, now));
-        let mut record = Self { target, name, checks, awaited_until, hurried, resets };
+        let mut record = Self { target, name, checks, awaited_until, hurried, resets, since: now };
         record.await_verdict(now);
         record
     }
@@ -114,6 +118,11 @@ impl TargetRecord {
         }
     }
 
+    /// The trouble of our own that the last run of one of its checks met.
+    pub fn trouble(&self, check: &Check) -> Option<&OwnTrouble> {
+        self.checks.iter().find(|record| *record.check == *check)?.trouble()
+    }
+
     /// The same target under a changed definition: a check that stays keeps all it has, and a new
     /// one stands as the target stood, until it has spoken.
     pub fn reconfigured(&self, name: Arc<str>, checks: &[Arc<Check>]) -> Self {
@@ -142,11 +151,19 @@ impl CheckRecord {
     /// A check that has not run yet.
     pub fn new(check: Arc<Check>) -> Self {
         let standing = Standing::default();
-        Self { check, standing, passing: false, last: None, at_transition: None }
+        Self { check, standing, passing: false, last: None, ran: None, at_transition: None }
+    }
+
+    /// The trouble of our own that its last run met.
+    pub fn trouble(&self) -> Option<&OwnTrouble> {
+        match &self.last.as_deref()?.verdict {
+            Verdict::CouldNotRun(trouble) => Some(trouble),
+            Verdict::Passed | Verdict::Failed(_) => None,
+        }
     }
 
     /// A run is over.
-    pub fn saw(&mut self, transcript: &Arc<Transcript>, thresholds: &Thresholds) {
+    pub fn saw(&mut self, transcript: &Arc<Transcript>, thresholds: &Thresholds, now: Instant) {
         self.standing.saw(&transcript.verdict, thresholds);
         match transcript.verdict {
             Verdict::Passed => self.passing = true,
@@ -154,5 +171,6 @@ impl CheckRecord {
             Verdict::CouldNotRun(_) => {}
         }
         self.last = Some(transcript.clone());
+        self.ran = Some(now);
     }
 }

@@ -28,7 +28,7 @@ use crate::proxy::worker::Incoming;
 use crate::routing::choice::{Facts, Refusal};
 use crate::routing::pool::Lease;
 
-/// All dials of one session together.
+/// All dials of one session together, unless it may be held for longer.
 const DIALS_IN_ALL: Duration = Duration::from_secs(10);
 /// So long may a target take to connect for a client that has nothing to say.
 const LISTENER_ONLY: Duration = Duration::from_millis(250);
@@ -113,6 +113,8 @@ impl Session {
         let pool = &service.pool;
         let (mut tried, mut reroutes, mut dialled) = (Vec::new(), 0, Duration::ZERO);
         let (mut failing_since, mut failure) = (None, None);
+        // A client that may be held is dialled for as long as that.
+        let in_all = DIALS_IN_ALL.max(pool.hold);
         loop {
             let lease = match self.route(&tried, failing_since, ledger).await {
                 Ok(lease) => lease,
@@ -127,7 +129,7 @@ impl Session {
             ledger.dialling(&lease.target().name);
             pass.aim(&key);
             let started = Instant::now();
-            let left = DIALS_IN_ALL.saturating_sub(dialled);
+            let left = in_all.saturating_sub(dialled);
             let attempt = tokio::select! {
                 biased;
                 cut = pass.cut() => Err(Fate::Cut(cut)),
@@ -150,7 +152,7 @@ impl Session {
                     ledger.dial_failed();
                     tried.push(key);
                     let tries_left = u32::try_from(tried.len()).is_ok_and(|n| n <= pool.retries)
-                        && dialled < DIALS_IN_ALL;
+                        && dialled < in_all;
                     // Under `hold`, every target refusing is as good as every target being down.
                     let since = *failing_since.get_or_insert_with(Instant::now);
                     let held = since.elapsed() < pool.hold;

@@ -59,7 +59,7 @@ fn a_drain_ends_at_its_limit() {
     assert_eq!(echoed(&mut living, b"before"), b"before");
     stagedoor.signal(Signal::TERM);
     assert_eq!(stagedoor.ended().code(), Some(0));
-    assert!(stagedoor.log().iter().any(|line| line.contains("1 sessions cut")));
+    assert!(stagedoor.log().iter().any(|line| line.contains("sessions cut sessions=1")));
 }
 
 #[test]
