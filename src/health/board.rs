@@ -13,10 +13,10 @@ use crate::config::check::{Check, Thresholds};
 use crate::config::model::{Balance, Service};
 use crate::config::names::{ServiceName, TargetKey};
 use crate::health::claims::{Claims, alarm_text};
-use crate::health::leader::{Change, LeaderRule, Ruling};
+use crate::health::effect::{Effect, Finished, changed, trouble};
+use crate::health::leader::{LeaderRule, Ruling};
 use crate::health::record::{CheckRecord, TargetRecord};
 use crate::health::snapshot::{Health, Leadership, ServiceHealth};
-use crate::health::transcript::Transcript;
 use crate::health::verdict::Verdict;
 
 /// After the lead is lost, all targets are asked at the fast pace for this long.
@@ -40,48 +40,6 @@ pub struct ServiceBoard {
     published: Arc<ServiceHealth>,
 }
 
-/// A run of a check is over.
-#[derive(Debug, Clone)]
-pub struct Finished {
-    /// Which check it was. One that the board does not know (any more) is ignored.
-    pub check: Arc<Check>,
-    /// What happened, and the verdict.
-    pub transcript: Arc<Transcript>,
-}
-
-/// What must be done, in the order given.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Publish this: new connections obey it from now on.
-    Publish(Arc<ServiceHealth>),
-    /// This target got traffic and gets none from now on: close its sessions as the service says.
-    /// Where one leads, they are aborted, before anything that follows is done.
-    Lost(TargetKey),
-    /// A target has been heard for the first time.
-    FirstVerdict(Transition),
-    /// A target's health changed.
-    Changed(Transition),
-    /// Another target leads, or none does.
-    LeaderChanged(Change),
-    /// A person should know.
-    Alarm(String),
-}
-
-/// A change of a target's health.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Transition {
-    /// Whose.
-    pub target: TargetKey,
-    /// What people call it.
-    pub name: Arc<str>,
-    /// From this.
-    pub from: Health,
-    /// To this.
-    pub to: Health,
-    /// The run that made the change; its verdict is the reason.
-    pub transcript: Arc<Transcript>,
-}
-
 impl ServiceBoard {
     /// The board of a service that starts: nothing is known.
     pub fn new(service: &Service, now: Instant) -> Self {
@@ -100,6 +58,28 @@ impl ServiceBoard {
         board.adopt(service, now);
         board.published = Arc::new(board.current());
         board
+    }
+
+    /// The board of a service whose last one cannot be used: what was published of it is all that
+    /// is known. Whoever leads goes on leading, and what each target said before is forgotten.
+    pub fn restored(
+        service: &Service,
+        published: Arc<ServiceHealth>,
+        now: Instant,
+    ) -> (Self, Vec<Effect>) {
+        let mut board = Self::new(service, now);
+        for record in board.targets.values_mut() {
+            let health = published.targets.get(&record.target).copied().unwrap_or_default();
+            Arc::make_mut(record).resume(health);
+        }
+        if let (Some(rule), Leadership::Leader(leader)) = (&mut board.leader, &published.leadership)
+        {
+            rule.resume(leader);
+        }
+        board.published = published;
+        let mut effects = Vec::new();
+        board.publish(board.current(), &mut effects);
+        (board, effects)
     }
 
     /// Whose board it is.
@@ -122,20 +102,20 @@ impl ServiceBoard {
         let record = target.and_then(|target| self.targets.get_mut(target));
         let Some(record) = record.map(Arc::make_mut) else {
             if let Some(run) = self.strays.iter_mut().find(|run| run.check == *check) {
-                run.saw(transcript, &self.thresholds);
+                run.saw(transcript, &self.thresholds, now);
             }
             return Vec::new();
         };
-        let from = record.health();
+        let (from, had) = (record.health(), record.trouble(check).cloned());
         let Some(run) = record.checks.iter_mut().find(|run| run.check == *check) else {
             return Vec::new();
         };
-        run.saw(transcript, &self.thresholds);
+        run.saw(transcript, &self.thresholds, now);
+        let mut effects = Vec::from_iter(trouble(record, had.as_ref(), transcript));
         if matches!(transcript.verdict, Verdict::CouldNotRun(_)) {
-            return Vec::new();
+            return effects;
         }
-        let mut effects = Vec::new();
-        effects.extend(changed(record, from, check, transcript));
+        effects.extend(changed(record, from, check, transcript, now));
         let (word, up) = (record.word(&transcript.verdict), record.health() == Health::Up);
         let heard = record.health() != Health::Unknown;
         let was_awaited = heard && record.awaited_until.take().is_some();
@@ -346,26 +326,4 @@ fn own_checks(checks: &[Arc<Check>], target: &TargetKey) -> Vec<Arc<Check>> {
         }
     }
     own
-}
-
-/// The change of a target's health that a run made, if it made one.
-fn changed(
-    record: &mut TargetRecord,
-    from: Health,
-    check: &Arc<Check>,
-    transcript: &Arc<Transcript>,
-) -> Option<Effect> {
-    let to = record.health();
-    if from == to {
-        return None;
-    }
-    if let Some(run) = record.checks.iter_mut().find(|run| run.check == *check) {
-        run.at_transition = Some(transcript.clone());
-    }
-    let (target, name) = (record.target.clone(), record.name.clone());
-    let transition = Transition { target, name, from, to, transcript: transcript.clone() };
-    Some(match from {
-        Health::Unknown => Effect::FirstVerdict(transition),
-        Health::Up | Health::Down => Effect::Changed(transition),
-    })
 }

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use crate::config::check::Check;
 use crate::config::names::ServiceName;
-use crate::health::board::Finished;
 use crate::health::dialled::probe;
+use crate::health::effect::Finished;
 use crate::net::names::NameBook;
 use crate::supervise::handle::Recipient;
 

@@ -4,6 +4,7 @@ pub mod supervisor;
 
 pub mod checker;
 pub mod dialled;
+pub mod recall;
 pub mod report;
 pub mod staff;
 
@@ -15,6 +16,7 @@ mod board_led_tests;
 #[cfg(test)]
 mod board_tests;
 pub mod claims;
+pub mod effect;
 pub mod fault;
 pub mod fill;
 pub mod found;
@@ -25,6 +27,7 @@ pub mod leader;
 mod leader_tests;
 #[cfg(test)]
 mod leader_walk_tests;
+pub mod memory;
 pub mod needle;
 pub mod pattern;
 pub mod probe;

@@ -10,7 +10,7 @@ use crate::config::names::TargetKey;
 use crate::health::snapshot::Health;
 use crate::health::state::Standing;
 use crate::health::transcript::Transcript;
-use crate::health::verdict::{Verdict, Word};
+use crate::health::verdict::{OwnTrouble, Verdict, Word};
 
 /// On top of a check's timeout, this long may its first verdict take to arrive.
 const GRACE: Duration = Duration::from_millis(200);
@@ -28,6 +28,8 @@ pub struct TargetRecord {
     pub awaited_until: Option<Instant>,
     /// When a session's failure last made it be checked at once.
     pub hurried: Option<Instant>,
+    /// Since when its health is what it is.
+    pub since: Instant,
 }
 
 /// What is kept of one check.
@@ -41,6 +43,8 @@ pub struct CheckRecord {
     pub passing: bool,
     /// Its last run.
     pub last: Option<Arc<Transcript>>,
+    /// When that was over.
+    pub ran: Option<Instant>,
     /// The run that last changed its target's health.
     pub at_transition: Option<Arc<Transcript>>,
 }
@@ -48,7 +52,8 @@ pub struct CheckRecord {
 impl TargetRecord {
     /// A target that has not been asked yet.
     pub fn new(target: TargetKey, name: Arc<str>, checks: Vec<CheckRecord>, now: Instant) -> Self {
-        let mut record = Self { target, name, checks, awaited_until: None, hurried: None };
+        let (awaited_until, hurried) = (None, None);
+        let mut record = Self { target, name, checks, awaited_until, hurried, since: now };
         record.await_verdict(now);
         record
     }
@@ -57,6 +62,18 @@ impl TargetRecord {
     pub fn await_verdict(&mut self, now: Instant) {
         let longest = self.checks.iter().map(|record| record.check.timeout).max();
         self.awaited_until = Some(now + longest.unwrap_or_default() + GRACE);
+    }
+
+    /// Nothing is known of its checks but what was published of the target.
+    pub fn resume(&mut self, health: Health) {
+        if health == Health::Unknown {
+            return;
+        }
+        self.awaited_until = None;
+        for record in &mut self.checks {
+            record.standing = Standing::inherited(health);
+            record.passing = health == Health::Up;
+        }
     }
 
     /// Up if all of its checks are, down if one is, else unknown.
@@ -69,6 +86,11 @@ impl TargetRecord {
         } else {
             Health::Unknown
         }
+    }
+
+    /// The trouble of our own that the last run of one of its checks met.
+    pub fn trouble(&self, check: &Check) -> Option<&OwnTrouble> {
+        self.checks.iter().find(|record| *record.check == *check)?.trouble()
     }
 
     /// The same target under a changed definition: a check that stays keeps all it has, and a new
@@ -99,11 +121,19 @@ impl CheckRecord {
     /// A check that has not run yet.
     pub fn new(check: Arc<Check>) -> Self {
         let standing = Standing::default();
-        Self { check, standing, passing: false, last: None, at_transition: None }
+        Self { check, standing, passing: false, last: None, ran: None, at_transition: None }
+    }
+
+    /// The trouble of our own that its last run met.
+    pub fn trouble(&self) -> Option<&OwnTrouble> {
+        match &self.last.as_deref()?.verdict {
+            Verdict::CouldNotRun(trouble) => Some(trouble),
+            Verdict::Passed | Verdict::Failed(_) => None,
+        }
     }
 
     /// A run is over.
-    pub fn saw(&mut self, transcript: &Arc<Transcript>, thresholds: &Thresholds) {
+    pub fn saw(&mut self, transcript: &Arc<Transcript>, thresholds: &Thresholds, now: Instant) {
         self.standing.saw(&transcript.verdict, thresholds);
         match transcript.verdict {
             Verdict::Passed => self.passing = true,
@@ -111,5 +141,6 @@ impl CheckRecord {
             Verdict::CouldNotRun(_) => {}
         }
         self.last = Some(transcript.clone());
+        self.ran = Some(now);
     }
 }

@@ -56,6 +56,8 @@ pub enum Ending {
     NoTarget(Refusal),
     /// No target could be reached; this is how the last one failed.
     Unreachable(String),
+    /// It was not dialled for want of something of our own: descriptors, ports, memory, a right.
+    Hindered(String),
     /// The client left before it was connected.
     ClientLeft,
     /// Somebody cut it.
@@ -124,7 +126,10 @@ impl Ledger {
         self.counts.bytes_to_target.add(self.bytes.0);
         self.counts.bytes_to_client.add(self.bytes.1);
         match &self.ending {
-            Ending::OverLimit | Ending::NoTarget(_) | Ending::Unreachable(_) => {
+            Ending::OverLimit
+            | Ending::NoTarget(_)
+            | Ending::Unreachable(_)
+            | Ending::Hindered(_) => {
                 self.counts.refused.raise();
             }
             Ending::Cut(_)
@@ -142,7 +147,7 @@ impl Ledger {
 
     fn level(&self) -> log::Level {
         match &self.ending {
-            Ending::Panicked | Ending::ArbiterLost => log::Level::Error,
+            Ending::Panicked | Ending::ArbiterLost | Ending::Hindered(_) => log::Level::Error,
             Ending::Unreachable(_) | Ending::NoTarget(_) => log::Level::Warn,
             Ending::Unusable(_)
             | Ending::OverLimit
@@ -202,6 +207,7 @@ impl Ending {
             | Self::OverLimit
             | Self::NoTarget(_)
             | Self::Unreachable(_)
+            | Self::Hindered(_)
             | Self::Cut(_)
             | Self::Relayed(End::IdleTimeout | End::HalfCloseTimeout | End::MaxAge | End::Cut) => {
                 "stagedoor"
@@ -219,6 +225,7 @@ impl fmt::Display for Ending {
             Self::OverLimit => f.write_str("the service has as many sessions as it may have"),
             Self::NoTarget(refusal) => refusal.fmt(f),
             Self::Unreachable(error) => write!(f, "no target could be reached: {error}"),
+            Self::Hindered(error) => f.write_str(error),
             Self::ClientLeft => f.write_str("the client left before it was connected"),
             Self::Cut(cut) => cut.fmt(f),
             Self::Relayed(end) => end.fmt(f),

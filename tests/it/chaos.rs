@@ -41,7 +41,7 @@ fn definition(listen: u16, targets: &[Target]) -> Value {
 }
 
 fn start(arguments: &[&str]) -> (Stagedoor, u16) {
-    let (targets, listen) = ([Target::echo(), Target::echo()], free_port());
+    let (targets, listen) = ([0; 4].map(|_| Target::echo()), free_port());
     (Stagedoor::run_with(&definition(listen, &targets), arguments), listen)
 }
 
@@ -83,6 +83,7 @@ impl Held {
 fn nothing_is_lost_whatever_component_fails_however() {
     let plan = Plan::from_environment();
     let (stagedoor, listen) = start(&SUPERVISION);
+    let before = Held::by(&stagedoor);
     let mut relays = Relays::open(listen, RELAYS);
     let load = Load::start(listen, 4);
     eventually("the load runs", || (load.exchanges() > 200).then_some(()));
@@ -93,7 +94,6 @@ fn nothing_is_lost_whatever_component_fails_however() {
         .filter(|name| name != "stagedoor" && !name.starts_with("arbiter/"))
         .collect();
     assert!(components.len() > 10, "{components:?}");
-    let before = Held::by(&stagedoor);
     let mut chance = fastrand::Rng::with_seed(7);
     let mut lost = 0;
     for round in 0..plan.soft.max(plan.kills) {
@@ -119,10 +119,15 @@ fn nothing_is_lost_whatever_component_fails_however() {
     settled(&stagedoor, before);
 }
 
-/// Hits some component that runs just now.
+/// Hits some component that runs just now. Those that take the hits are hit less often: while they
+/// back off, nobody can be hit.
 fn hit_any(stagedoor: &Stagedoor, components: &[String], fault: &str, chance: &mut fastrand::Rng) {
     eventually("some component can be hit", || {
         let component = &components[chance.usize(..components.len())];
+        let takes_hits = ["control", "answers"].contains(&component.as_str());
+        if takes_hits && chance.u8(..4) > 0 {
+            return None;
+        }
         stagedoor.hit(component, fault).then_some(())
     });
 }

@@ -4,13 +4,20 @@
 
 mod harness;
 
+mod accepting;
 #[cfg(feature = "chaos")]
 mod chaos;
+mod checking;
 mod crowd;
 mod definitions;
+mod dialling;
 mod docs;
+#[cfg(feature = "chaos")]
+mod failing;
+mod faults;
 mod floors;
 mod formats;
+mod holding;
 mod meaning;
 mod redis_leader;
 mod relaying;
@@ -19,3 +26,4 @@ mod settings;
 mod shipped;
 mod stopping;
 mod supervision;
+mod verdicts;

@@ -74,7 +74,6 @@ pub(crate) struct Seen {
     pub(crate) failures: Vec<String>,
     /// Those that failed while something did.
     pub(crate) excused: usize,
-    pub(crate) slowest: Duration,
 }
 
 #[derive(Default)]
@@ -106,6 +105,7 @@ impl Load {
     }
 
     /// Runs something that may cost exchanges that are under way.
+    #[cfg(feature = "chaos")]
     pub(crate) fn excuse<T>(&self, run: impl FnOnce() -> T) -> T {
         self.shared.begun.fetch_add(1, Ordering::AcqRel);
         let result = run();
@@ -119,6 +119,7 @@ impl Load {
     }
 
     /// The longest that one has taken since this was asked last.
+    #[cfg(feature = "chaos")]
     pub(crate) fn slowest(&self) -> Duration {
         let mut slowest = self.shared.slowest.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut slowest)
@@ -135,7 +136,6 @@ impl Load {
             exchanges: self.shared.exchanges.load(Ordering::Relaxed),
             failures: std::mem::take(&mut failures.lock().unwrap_or_else(PoisonError::into_inner)),
             excused: self.shared.excused.load(Ordering::Relaxed),
-            slowest: *self.shared.slowest.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }
