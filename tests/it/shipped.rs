@@ -6,6 +6,11 @@ use stagedoor::config::layers::{SettingsSources, settings};
 use stagedoor::config::load::{Sources, load, load_settings};
 use stagedoor::config::{schema, shape};
 
+use crate::harness::client::{connect, echoed};
+use crate::harness::port::free_port;
+use crate::harness::stagedoor::Stagedoor;
+use crate::harness::target::Target;
+
 #[test]
 fn a_file_cut_off_at_any_byte_is_refused_or_right_but_never_a_panic() {
     for shipped in ["examples/redis-sentinel/redis.json", "examples/connectivity/tcp.json"] {
@@ -91,6 +96,25 @@ fn what_ships_says_the_defaults_and_names_every_key() {
         let last = key.rsplit('.').next().unwrap();
         assert!(text.contains(&format!("{last} = ")), "conf/stagedoor.toml misses {key}");
     }
+}
+
+#[test]
+fn the_first_minute_relays() {
+    let text = std::fs::read_to_string("examples/echo/echo.json").unwrap();
+    let mut definition: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let program = std::fs::read_to_string("examples/echo/main.rs").unwrap();
+    let target = definition["proxy"]["target_url"].as_str().unwrap();
+    let listen = format!("127.0.0.1 {}", definition["listen_port"]);
+    assert!(program.contains(target) && program.contains(&listen), "it says what to type");
+    // The same on other ports.
+    let (echo, listen) = (Target::echo(), free_port());
+    definition["listen_port"] = listen.into();
+    definition["proxy"]["target_url"] = echo.address().into();
+    definition["uptime_tests"]["check_list"][0]["url"] = echo.address().into();
+    let stagedoor = Stagedoor::run(&definition);
+    assert_eq!(echoed(&mut connect(listen), b"hello"), b"hello");
+    stagedoor.logged("is up: passed");
+    stagedoor.logged("session ended: the client finished first");
 }
 
 proptest::proptest! {
