@@ -112,7 +112,7 @@ impl ServiceBoard {
         let mut board = Self::new(service, now);
         for record in board.targets.values_mut() {
             let health = published.targets.get(&record.target).copied().unwrap_or_default();
-            record.resume(health);
+            Arc::make_mut(record).resume(health);
         }
         if let (Some(rule), Leadership::Leader(leader)) = (&mut board.leader, &published.leadership)
         {
