@@ -161,6 +161,7 @@ async fn start_listener(house: &House, address: &ListenAddress) {
         live: Arc::clone(&house.live),
         sockets: house.sockets.clone(),
         permits: house.permits.clone(),
+        waiting: Arc::default(),
         workers: Arc::clone(&house.workers),
         routers: Arc::clone(&house.routers),
     };
