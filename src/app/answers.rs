@@ -102,7 +102,11 @@ async fn reload(args: &AnswererArgs) -> Reply {
         Ok(Err(problems)) => {
             Reply::Error(format!("reload refused, nothing was changed:\n{problems}"))
         }
-        Err(_) => Reply::Error("the reloader crashed over it: nothing was changed".to_owned()),
+        Err(_) => Reply::Error(
+            "the reloader fell meanwhile: `stagedoor status` tells the generation that is in \
+             force; reload again"
+                .to_owned(),
+        ),
     }
 }
 

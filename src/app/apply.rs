@@ -31,6 +31,7 @@ use crate::supervise::supervisor::{StartChild, StopChild};
 const NAMES: Duration = Duration::from_secs(3);
 /// A component that is being restarted is back within this.
 const ANSWER: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Why a model was not applied. The one before is in force, whole.
 #[derive(Debug, thiserror::Error)]
@@ -132,12 +133,14 @@ async fn configure_health(
     house: &House,
     services: impl Iterator<Item = &Arc<Service>>,
 ) -> Result<(), ApplyError> {
-    let services = services.cloned().collect();
-    let configured = tokio::time::timeout(ANSWER, house.health.ask(Configure { services })).await;
-    match configured {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(ApplyError::Unanswered("the health supervisor")),
-    }
+    let services: Vec<Arc<Service>> = services.cloned().collect();
+    let configured = tokio::time::timeout(ANSWER, async {
+        // One that falls over it has lost the question, and is back soon.
+        while house.health.ask(Configure { services: services.clone() }).await.is_err() {
+            tokio::time::sleep(AGAIN).await;
+        }
+    });
+    configured.await.map_err(|_| ApplyError::Unanswered("the health supervisor"))
 }
 
 /// What is accepted from now on carries the TCP options of now.
@@ -156,6 +159,7 @@ async fn start_listener(house: &House, address: &ListenAddress) {
         live: Arc::clone(&house.live),
         sockets: house.sockets.clone(),
         permits: house.permits.clone(),
+        waiting: Arc::default(),
         workers: Arc::clone(&house.workers),
         routers: Arc::clone(&house.routers),
     };

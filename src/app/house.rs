@@ -33,6 +33,8 @@ pub struct House {
     pub log: LogControl,
     /// The model in force.
     pub model: Arc<ArcSwap<Model>>,
+    /// Held while a model is put in force: one at a time, and each one whole.
+    pub applying: Arc<tokio::sync::Mutex<()>>,
     /// How many models have been in force.
     pub generation: Arc<AtomicU64>,
     /// When the process started.
@@ -82,6 +84,7 @@ impl House {
         Self {
             log,
             model: Arc::default(),
+            applying: Arc::default(),
             generation: Arc::default(),
             started: Instant::now(),
             sockets: SocketTable::default(),

@@ -19,6 +19,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// reset. Health goes on meanwhile: sessions that drain still obey it.
 pub async fn drain(house: &House, limit: Duration) {
     let deadline = Instant::now() + limit;
+    // No reload may open another address from now on.
+    let _turn = tokio::time::timeout_at(deadline, house.applying.lock()).await;
     stop_accepting(house).await;
     let live = sessions(house);
     if live > 0 {

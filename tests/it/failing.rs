@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::harness::client::{Ended, connect, echoed, exchange, read_to_end};
+use crate::harness::control::ask;
 use crate::harness::eventually::eventually;
 use crate::harness::load::{Load, Relays};
 use crate::harness::port::free_port;
@@ -230,4 +231,32 @@ fn a_session_to_a_lost_leader_is_reset_though_its_arbiter_hangs() {
     stagedoor.logged("session ended: target went down");
     let status = stagedoor.status();
     assert_eq!(status["services"][0]["leader"], targets[1].address(), "{status:#}");
+}
+
+#[test]
+fn a_reload_is_whole_though_the_reloader_falls_in_the_middle_of_it() {
+    let target = Target::echo();
+    let ports = [free_port(), free_port()];
+    let service = |port| definition(port, &[&target], &json!([]));
+    let settings = ["--set", "workers=2", "--set", "supervision.intensity=1000000"];
+    let stagedoor = Stagedoor::run_with(&service(ports[0]), &settings);
+    let reload = || ask(&stagedoor.socket(), &json!({ "command": "reload" }));
+    let mut chance = fastrand::Rng::with_seed(3);
+    for round in 1..=25 {
+        let (new, old) = (ports[round % 2], ports[(round + 1) % 2]);
+        std::fs::write(stagedoor.file(), service(new).to_string()).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(reload);
+            std::thread::park_timeout(Duration::from_micros(chance.u64(0..6000)));
+            stagedoor.hit("reloader", ["panic", "stop"][round % 2]);
+        });
+        // At once, and not after a back-off of seconds.
+        stagedoor.restart("reloader");
+        eventually("it is reloaded", || reload()?.get("reload").cloned());
+        assert_eq!(exchange(new, b"new").0, b"new", "round {round}");
+        assert!(std::net::TcpStream::connect(("127.0.0.1", old)).is_err(), "round {round}");
+        let tree = stagedoor.tree();
+        let listeners = tree.iter().filter(|component| component.name.starts_with("listener/"));
+        assert_eq!(listeners.count(), 1, "round {round}: {tree:#?}");
+    }
 }
