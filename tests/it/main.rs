@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod balancing;
 mod checking;
 mod crowd;
 mod definitions;
@@ -11,6 +12,7 @@ mod floors;
 mod formats;
 mod holding;
 mod meaning;
+mod naming;
 mod redis_leader;
 mod relaying;
 mod reloading;
