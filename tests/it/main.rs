@@ -5,6 +5,7 @@
 mod harness;
 
 mod accepting;
+mod balancing;
 #[cfg(feature = "chaos")]
 mod chaos;
 mod checking;
@@ -19,6 +20,7 @@ mod floors;
 mod formats;
 mod holding;
 mod meaning;
+mod naming;
 mod redis_leader;
 mod relaying;
 mod reloading;
