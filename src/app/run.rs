@@ -20,7 +20,7 @@ use crate::app::tree::RunningTree;
 use crate::app::{limits, shutdown, signals};
 use crate::config::load::Sources;
 use crate::config::model::{Model, Node};
-use crate::discovery::resolver::{NameMoved, Resolver, ResolverArgs};
+use crate::discovery::resolver::{self, NameMoved, Resolver, ResolverArgs};
 use crate::health::staff::Staff;
 use crate::health::supervisor::{HealthArgs, HealthSupervisor, HostMoved, TargetLost};
 use crate::proxy::desk::Desk;
@@ -64,7 +64,9 @@ async fn live(model: Model, sources: Sources, log: LogControl) -> anyhow::Result
     let model = Arc::new(model);
     apply(&process.house, &process.closer, Arc::clone(&model)).await?;
     let control = process.open_control_socket(&model.node).await;
-    log::info!("ready: {} services, process {}", model.services.len(), std::process::id());
+    let (count, id) = (model.services.len(), std::process::id());
+    let services = if count == 1 { "service" } else { "services" };
+    log::info!("ready: {count} {services}, process {id}");
     let code = loop {
         tokio::select! {
             Some(what) = asked.recv() => match what {
@@ -169,6 +171,7 @@ impl Process {
                 let health = house.health.clone();
                 Recipient::from_fn(move |NameMoved { host }| health.tell(HostMoved { host }))
             },
+            look_up: Arc::new(resolver::system),
         };
         let reloader = ReloaderArgs {
             sources: Arc::clone(&self.sources),

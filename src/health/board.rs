@@ -17,6 +17,7 @@ use crate::health::effect::{Effect, Finished, changed, trouble};
 use crate::health::leader::{LeaderRule, Ruling};
 use crate::health::record::{CheckRecord, TargetRecord};
 use crate::health::snapshot::{Health, Leadership, ServiceHealth};
+use crate::health::suspicion::Failure;
 use crate::health::verdict::Verdict;
 
 /// After the lead is lost, all targets are asked at the fast pace for this long.
@@ -152,17 +153,17 @@ impl ServiceBoard {
         record.map_or(self.thresholds.interval, |record| record.standing.pace(&self.thresholds))
     }
 
-    /// A session could not connect to `target`, or a burst of its sessions was reset: should it be
-    /// checked now? At most once per `fast_interval`.
-    pub fn note_session_failure(&mut self, target: &TargetKey, now: Instant) -> bool {
+    /// A session failed on `target`: should it be checked now?
+    pub fn note_failure(&mut self, target: &TargetKey, failure: Failure, now: Instant) -> bool {
         let Some(record) = self.targets.get_mut(target) else { return false };
-        let record = Arc::make_mut(record);
         let fast = self.thresholds.fast_interval;
-        if record.hurried.is_some_and(|hurried| now.duration_since(hurried) < fast) {
-            return false;
-        }
-        record.hurried = Some(now);
-        true
+        Arc::make_mut(record).suspicions.note(failure, fast, now)
+    }
+
+    /// Would a failed session change nothing? Asked first, since failures may come by thousands.
+    pub fn is_deaf_to(&self, target: &TargetKey, now: Instant) -> bool {
+        let fast = self.thresholds.fast_interval;
+        self.targets.get(target).is_none_or(|record| record.suspicions.is_quiet(fast, now))
     }
 
     /// Everything that is kept, target by target, for people.

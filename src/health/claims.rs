@@ -75,7 +75,9 @@ pub fn standing_alarm(rule: &LeaderRule) -> Option<String> {
     let all = list(claimants.into_iter());
     Some(match rule.leader() {
         Some(leader) => format!("{all} claim the lead together; {leader} has it and keeps it"),
-        None => format!("nobody leads: {all} claim the lead together, and nothing tells them apart"),
+        None => {
+            format!("nobody leads: {all} claim the lead together, and nothing tells them apart")
+        }
     })
 }
 

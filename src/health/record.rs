@@ -9,6 +9,7 @@ use crate::config::check::{Check, Thresholds};
 use crate::config::names::TargetKey;
 use crate::health::snapshot::Health;
 use crate::health::state::Standing;
+use crate::health::suspicion::Suspicions;
 use crate::health::transcript::Transcript;
 use crate::health::verdict::{OwnTrouble, Verdict, Word};
 
@@ -26,8 +27,8 @@ pub struct TargetRecord {
     pub checks: Vec<CheckRecord>,
     /// New connections wait for its first verdict until then; `None`: it is in, or overdue.
     pub awaited_until: Option<Instant>,
-    /// When a session's failure last made it be checked at once.
-    pub hurried: Option<Instant>,
+    /// What sessions met at it.
+    pub suspicions: Suspicions,
     /// Since when its health is what it is.
     pub since: Instant,
 }
@@ -52,8 +53,8 @@ pub struct CheckRecord {
 impl TargetRecord {
     /// A target that has not been asked yet.
     pub fn new(target: TargetKey, name: Arc<str>, checks: Vec<CheckRecord>, now: Instant) -> Self {
-        let (awaited_until, hurried) = (None, None);
-        let mut record = Self { target, name, checks, awaited_until, hurried, since: now };
+        let (awaited_until, suspicions) = (None, Suspicions::default());
+        let mut record = Self { target, name, checks, awaited_until, suspicions, since: now };
         record.await_verdict(now);
         record
     }

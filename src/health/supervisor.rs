@@ -20,6 +20,7 @@ use crate::health::recall::{Known, recall};
 use crate::health::report;
 use crate::health::snapshot::{ServiceHealth, Snapshot, SnapshotCell};
 use crate::health::staff::Staff;
+use crate::health::suspicion::Failure;
 use crate::supervise::handle::Recipient;
 
 /// What the health supervisor works with; all of it outlives the actor.
@@ -61,7 +62,7 @@ pub struct Configure {
     pub services: Vec<Arc<Service>>,
 }
 
-/// A session could not reach a target: look now.
+/// A session failed on a target: should it be checked at once?
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct TargetSuspected {
@@ -69,6 +70,8 @@ pub struct TargetSuspected {
     pub service: ServiceName,
     /// The target.
     pub target: TargetKey,
+    /// What the session met.
+    pub failure: Failure,
 }
 
 /// A host name stands for another address than before: its targets are new ones.
@@ -237,13 +240,16 @@ impl Handler<TargetSuspected> for HealthSupervisor {
     type Result = ();
 
     fn handle(&mut self, suspected: TargetSuspected, _: &mut Self::Context) {
-        let TargetSuspected { service, target } = suspected;
-        let Some(mut board) = self.board(&service) else { return };
-        if !board.note_session_failure(&target, Instant::now()) {
-            return;
-        }
+        let TargetSuspected { service, target, failure } = suspected;
+        let now = Instant::now();
+        let known = lock(&self.args.memory).boards.get(&service).cloned();
+        let Some(board) = known.filter(|board| !board.is_deaf_to(&target, now)) else { return };
+        let mut board = ServiceBoard::clone(&board);
+        let is_suspicious = board.note_failure(&target, failure, now);
         self.perform(&service, board, Vec::new());
-        self.args.staff.check_now(&service, &target);
+        if is_suspicious {
+            self.args.staff.check_now(&service, &target);
+        }
     }
 }
 
@@ -269,6 +275,9 @@ impl Handler<HostMoved> for HealthSupervisor {
             let mut effects = board.reconfigure(&without, now);
             effects.extend(board.reconfigure(&service, now));
             self.perform(&service.name, board, effects);
+            for target in service.pool.targets.iter().filter(|target| is_there(target)) {
+                self.args.staff.check_now(&service.name, &target.key);
+            }
         }
         self.arm(now, ctx);
     }

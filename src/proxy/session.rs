@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::config::model::{Service, SessionLimits};
 use crate::config::names::TargetKey;
 use crate::health::supervisor::TargetSuspected;
+use crate::health::suspicion::Failure;
 use crate::net::dial::{DialError, DialFault, dial};
 use crate::net::endpoint::Endpoint;
 use crate::net::socket::{Gone, Socket};
@@ -21,7 +22,7 @@ use crate::proxy::desk::{Desk, Route};
 use crate::proxy::live::LiveService;
 use crate::proxy::outcome::{Ending, Ledger};
 use crate::proxy::registry::{CutReason, Pass};
-use crate::proxy::relay::relay;
+use crate::proxy::relay::{End, Side, relay};
 use crate::proxy::watch::RelayLimits;
 use crate::proxy::worker::Incoming;
 use crate::routing::choice::{Facts, Refusal};
@@ -62,7 +63,7 @@ impl Session {
         let Some(_permit) = self.live.permits.try_take() else { return Ending::OverLimit };
         let pass = self.desk.registry.enter(self.desk.index, &service.name, &self.client);
         // Stages before routing join here: proxy header, access, hello, TLS.
-        let (target, _lease) = match self.connect(&pass, ledger).await {
+        let (target, lease) = match self.connect(&pass, ledger).await {
             Ok(connected) => connected,
             Err(ending) => return ending,
         };
@@ -70,6 +71,9 @@ impl Session {
         let limits = relay_limits(&service.limits);
         let relayed = relay(&self.client, &target, limits, pass.meter(), pass.relay_cut()).await;
         ledger.relayed(&relayed);
+        if matches!(relayed.end, End::Reset(Side::Target) | End::Failed(Side::Target, _)) {
+            self.suspect(&lease.target().key, Failure::Reset);
+        }
         match pass.why_cut() {
             Some(cut) => Ending::Cut(cut),
             None => Ending::Relayed(relayed.end),
@@ -213,8 +217,16 @@ impl Session {
             log::error!(service = service.name.as_str(), target:% = target; "dial failed: {error}");
             return;
         }
-        let suspected = TargetSuspected { service: service.name.clone(), target: target.clone() };
-        self.desk.suspicions.tell(suspected);
+        self.suspect(target, Failure::Unreachable);
+    }
+
+    /// Tells whoever judges targets.
+    fn suspect(&self, target: &TargetKey, failure: Failure) {
+        let service = self.live.service();
+        if service.is_judged() {
+            let (service, target) = (service.name.clone(), target.clone());
+            self.desk.suspicions.tell(TargetSuspected { service, target, failure });
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use env_logger::fmt::Formatter;
-use env_logger::{Builder, Logger};
+use env_logger::{Builder, Logger, WriteStyle};
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Log, Metadata, Record};
 
@@ -50,6 +50,8 @@ pub fn start(form: Form, filter: &str) -> io::Result<LogControl> {
 fn logger(form: Form, filter: &str, writer: &LogWriter) -> Logger {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut builder = Builder::new();
+    // It sees the pipe to the writer only, and would take every colour out.
+    builder.write_style(if colour { WriteStyle::Always } else { WriteStyle::Never });
     builder.parse_filters(filter).target(env_logger::Target::Pipe(Box::new(writer.clone())));
     match form {
         Form::Text => builder.format(move |line, record| write_text(line, record, colour)),

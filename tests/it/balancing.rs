@@ -87,7 +87,8 @@ fn least_connections_fills_whoever_has_the_fewest_for_its_weight() {
 #[test]
 fn random_two_takes_the_less_loaded_of_two() {
     let ([a, b, _], listen) = (lettered(), free_port());
-    let _stagedoor = run(&definition(listen, "random_two", &[json!(a.address()), json!(b.address())]));
+    let _stagedoor =
+        run(&definition(listen, "random_two", &[json!(a.address()), json!(b.address())]));
     let sessions: Vec<_> = (0..20).map(|_| reach(listen)).collect();
     assert_eq!(tally(&sessions), BTreeMap::from([('a', 10), ('b', 10)]));
 }
@@ -162,9 +163,8 @@ fn source_hash_keeps_a_client_at_its_target_and_moves_only_those_of_one_that_lef
     let all = [json!(a.address()), json!(b.address()), json!(c.address())];
     let stagedoor = run(&definition(listen, "source_hash", &all));
     let clients: Vec<Ipv4Addr> = (1..=60).map(|last| Ipv4Addr::new(127, 0, 7, last)).collect();
-    let reached = || -> Vec<char> {
-        clients.iter().map(|client| reach_from(*client, listen)).collect()
-    };
+    let reached =
+        || -> Vec<char> { clients.iter().map(|client| reach_from(*client, listen)).collect() };
     let before = reached();
     assert_eq!(reached(), before, "whatever its port, a client reaches its target");
     for letter in ['a', 'b', 'c'] {

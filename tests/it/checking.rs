@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::client::reset;
 use crate::harness::eventually::eventually;
 use crate::harness::port::free_port;
-use crate::harness::process::processor_time;
+use crate::harness::process::Meter;
 use crate::harness::speaker::{Actor, Then, info, say, speaker};
 use crate::harness::stagedoor::Stagedoor;
 use crate::harness::target::Target;
@@ -72,8 +72,7 @@ fn check(definition: &Value, health: &str, reason: &str) -> Value {
 }
 
 fn script(commands: &[(&str, &str)]) -> Value {
-    let command =
-        |(name, message): &(&str, &str)| json!({ "name": name, "message": message });
+    let command = |(name, message): &(&str, &str)| json!({ "name": name, "message": message });
     json!({ "commands": commands.iter().map(command).collect::<Vec<_>>() })
 }
 
@@ -160,7 +159,7 @@ fn targets_that_misbehave_get_their_verdicts_and_cost_no_other_a_check() {
         ("hangs up", Target::new(drop)),
         ("no ping", closes_when_it_hears("PING")),
         ("no info", closes_when_it_hears("info")),
-        ("resets", Target::new(|stream| hold_open_then_reset(stream))),
+        ("resets", Target::new(hold_open_then_reset)),
         ("rst after", resets_after_its_answer()),
         ("bytes", byte_by_byte()),
         ("at once", both_answers_at_once()),
@@ -213,15 +212,10 @@ fn hold_open_then_reset(mut stream: TcpStream) {
 
 /// While the silent one uses up its timeout six times, the good ones are asked at their own pace.
 fn stay_on_time(stagedoor: &Stagedoor, silent: &Target, good: [&Actor; 2]) {
-    let (rounds, used) = (silent.accepted(), processor_time(stagedoor));
+    let (rounds, meter) = (silent.accepted(), Meter::start(stagedoor));
     let before = good.map(|actor| actor.target().accepted());
-    let clock = std::time::Instant::now();
     eventually("the silent one is asked again", || (silent.accepted() >= rounds + 6).then_some(()));
-    let used = processor_time(stagedoor) - used;
-    println!(
-        "ten evil targets: processor {:.1} %",
-        100.0 * used.as_secs_f64() / clock.elapsed().as_secs_f64()
-    );
+    println!("ten evil targets: processor {:.1} %", 100.0 * meter.share());
     for (actor, before) in good.iter().zip(before) {
         let asked = actor.target().accepted() - before;
         assert!(asked > 12, "asked {asked} times while a silent target was asked 6 times");
@@ -346,10 +340,14 @@ fn a_check_of_nobodys_runs_and_is_shown_with_a_warning() {
     assert_eq!(shown["address"], nobody.address());
     assert!(shown["verdict"].as_str().unwrap().contains("role:slave"), "{shown}");
     assert_eq!(target(&stagedoor, "it")["health"], "up");
-    let warned = format!("no target is at {}: the check runs, and decides nothing", nobody.address());
+    let warned =
+        format!("no target is at {}: the check runs, and decides nothing", nobody.address());
     assert!(stagedoor.log().join("\n").contains(&warned), "{:?}", stagedoor.log());
     let text = String::from_utf8(stagedoor.command(&["status"]).stdout).unwrap();
-    assert!(text.contains(&format!("a check of {}, which is no target", nobody.address())), "{text}");
+    assert!(
+        text.contains(&format!("a check of {}, which is no target", nobody.address())),
+        "{text}"
+    );
 }
 
 #[test]

@@ -118,7 +118,10 @@ fn two_claimants_at_the_start_mean_nobody_and_an_alarm_until_one_says_no() {
     assert_eq!(said, b"", "fail closed");
     let status = stagedoor.json(&["status"]);
     let service = &status["services"][0];
-    assert_eq!((&service["leader"], &service["targets"][0]["health"]), (&Value::Null, &json!("up")));
+    assert_eq!(
+        (&service["leader"], &service["targets"][0]["health"]),
+        (&Value::Null, &json!("up"))
+    );
     let shown = service["alarms"][0].as_str().unwrap();
     assert!(shown.contains(&one.address()) && shown.contains(&two.address()), "{shown}");
     let text = String::from_utf8(stagedoor.command(&["status"]).stdout).unwrap();
