@@ -15,8 +15,9 @@ use crate::config::names::{ServiceName, TargetKey};
 use crate::health::claims::{Claims, alarm_text};
 use crate::health::effect::{Effect, Finished, changed, trouble};
 use crate::health::leader::{LeaderRule, Ruling};
-use crate::health::record::{CheckRecord, Suspicion, TargetRecord};
+use crate::health::record::{CheckRecord, TargetRecord};
 use crate::health::snapshot::{Health, Leadership, ServiceHealth};
+use crate::health::suspicion::Failure;
 use crate::health::verdict::Verdict;
 
 /// After the lead is lost, all targets are asked at the fast pace for this long.
@@ -174,10 +175,17 @@ impl ServiceBoard {
         record.map_or(self.thresholds.interval, |record| record.standing.pace(&self.thresholds))
     }
 
-    /// A session suspects `target`: should it be checked now?
-    pub fn suspect(&mut self, target: &TargetKey, why: Suspicion, now: Instant) -> bool {
+    /// A session failed on `target`: should it be checked now?
+    pub fn note_failure(&mut self, target: &TargetKey, failure: Failure, now: Instant) -> bool {
         let Some(record) = self.targets.get_mut(target) else { return false };
-        Arc::make_mut(record).suspect(why, self.thresholds.fast_interval, now)
+        let fast = self.thresholds.fast_interval;
+        Arc::make_mut(record).suspicions.note(failure, fast, now)
+    }
+
+    /// Would a failed session change nothing? Asked first, since failures may come by thousands.
+    pub fn is_deaf_to(&self, target: &TargetKey, now: Instant) -> bool {
+        let fast = self.thresholds.fast_interval;
+        self.targets.get(target).is_none_or(|record| record.suspicions.is_quiet(fast, now))
     }
 
     /// Everything that is kept, target by target, for people.

@@ -7,9 +7,9 @@ use crate::config::check::{Check, HealthSpec, Script, Thresholds};
 use crate::config::model::{Balance, Service};
 use crate::health::board::ServiceBoard;
 use crate::health::board_harness::{Desk, brief, check_of, key, service, with_checks};
-use crate::health::record::Suspicion;
 use crate::health::script_harness::{script, send};
 use crate::health::snapshot::Health;
+use crate::health::suspicion::Failure;
 use crate::health::verdict::Verdict;
 
 fn balanced(targets: &str) -> Desk {
@@ -51,7 +51,8 @@ fn a_target_that_goes_down_loses_its_sessions_after_it_was_published() {
 #[test]
 fn trouble_of_our_own_changes_nothing_and_is_shown() {
     let mut desk = balanced("a");
-    assert_eq!(brief(&desk.says("ao")), [""; 0]);
+    let told = "trouble a:1 unknown: this process has no file descriptor left";
+    assert_eq!(brief(&desk.says("ao")), [told]);
     assert!(desk.board.health().awaiting_first);
     desk.says("a+ ao ao ao ao");
     assert_eq!(desk.health('a'), Health::Up);
@@ -194,14 +195,12 @@ fn the_pace_follows_each_checks_own_state() {
 }
 
 #[test]
-fn a_session_that_fails_asks_for_a_check_at_most_once_per_fast_interval() {
-    let mut desk = balanced("a");
-    let mut ask = |millis| {
-        desk.now += Duration::from_millis(millis);
-        desk.board.suspect(&key('a'), Suspicion::Dial, desk.now)
-    };
-    assert_eq!([ask(0), ask(50), ask(49), ask(1), ask(99)], [true, false, false, true, false]);
-    assert!(!desk.board.suspect(&key('z'), Suspicion::Dial, desk.now), "nobody's target");
+fn a_session_that_fails_asks_for_a_check_of_its_target() {
+    let mut desk = balanced("ab");
+    let (now, failure) = (desk.now, Failure::Unreachable);
+    assert!(desk.board.note_failure(&key('a'), failure, now));
+    assert!(desk.board.is_deaf_to(&key('a'), now) && !desk.board.is_deaf_to(&key('b'), now));
+    assert!(!desk.board.note_failure(&key('z'), failure, now), "nobody's target");
 }
 
 #[test]
@@ -220,13 +219,11 @@ fn a_board_made_anew_goes_on_from_what_was_published() {
 }
 
 #[test]
-fn a_burst_of_resets_asks_for_a_check_and_a_reset_now_and_then_does_not() {
+fn trouble_of_our_own_is_told_when_it_begins_and_when_it_ends() {
     let mut desk = balanced("a");
-    let mut reset = |millis| {
-        desk.now += Duration::from_millis(millis);
-        desk.board.suspect(&key('a'), Suspicion::Reset, desk.now)
-    };
-    assert_eq!([reset(0), reset(1), reset(1)], [false, false, true]);
-    assert_eq!([reset(50), reset(50)], [false, true], "it goes on");
-    assert_eq!([reset(1_000), reset(700), reset(700), reset(700)], [false; 4]);
+    assert_eq!(brief(&desk.says("a+")), ["first a:1 up", "publish"]);
+    let trouble = "trouble a:1 up: this process has no file descriptor left";
+    assert_eq!(brief(&desk.says("ao")), [trouble]);
+    assert!(desk.says("ao").is_empty());
+    assert_eq!(brief(&desk.says("a+")), ["no trouble a:1"]);
 }
