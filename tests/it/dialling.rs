@@ -148,10 +148,7 @@ fn a_shortage_of_ports_is_our_own_fault_and_never_held_against_the_target() {
         let served = clients.iter_mut().map(is_served).filter(|served| *served).count();
         assert!((1..20).contains(&served), "those that have a port are served on: {served}");
         // The checks are as short of ports as the sessions: that says nothing of the target.
-        eventually("a check could not run", || {
-            let verdict = service(&stagedoor)["targets"][0]["verdict"].to_string();
-            verdict.contains("could not run").then_some(())
-        });
+        stagedoor.logged("could not be checked, and stays up");
         assert_eq!(service(&stagedoor)["targets"][0]["health"], "up");
         drop(clients);
         // The kernel keeps some of the ports in TIME_WAIT.
@@ -174,16 +171,9 @@ fn a_dial_that_the_system_denies_is_our_own_fault_and_never_held_against_the_tar
         let Some(injection) = Injection::into(stagedoor.pid(), &fault) else { return };
         assert!(exchange(listen, b"").0.is_empty());
         stagedoor.logged("fault on our own side");
-        eventually("a check could not run", || {
-            let verdict = service(&stagedoor)["targets"][0]["verdict"].to_string();
-            verdict.contains("could not run").then_some(())
-        });
+        stagedoor.logged("could not be checked, and stays up");
         drop(injection);
-        eventually("the next check passes", || {
-            let verdict = service(&stagedoor)["targets"][0]["verdict"].to_string();
-            (!verdict.contains("could not run")).then_some(())
-        });
-        assert_eq!(exchange(listen, b"again").0, b"again", "{error}");
+        eventually("it serves again", || (exchange(listen, b"again").0 == b"again").then_some(()));
         assert!(!stagedoor.log().iter().any(|line| line.contains(" is down")), "{error}");
     }
 }
