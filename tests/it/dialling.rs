@@ -314,3 +314,30 @@ fn with_every_session_taken_there_are_descriptors_for_checks_commands_and_reload
     let shortages = |line: &&String| line.contains("Too many open files");
     assert_eq!(stagedoor.log().iter().find(shortages), None);
 }
+
+#[test]
+fn a_circle_of_processes_ends_at_the_limit_of_sessions_and_dissolves_with_its_client() {
+    // Within one process, validation finds it.
+    let (one, two) = (free_port(), free_port());
+    let few = ["prlimit", "--nofile=160:160"];
+    let circle = [(one, two), (two, one)].map(|(listen, target)| {
+        let definition = definition(listen, &[format!("127.0.0.1:{target}")]);
+        Stagedoor::run_under(&few, &[&definition], &["--set", "workers=2"])
+    });
+    let sessions = || -> Option<u64> {
+        circle.iter().map(|one| one.json(&["status"])["sessions"].as_u64()).sum()
+    };
+    let client = connect(one);
+    let (mut last, mut still) = (0, 0);
+    eventually("it grows no more", || {
+        let now = sessions()?;
+        still = if now == last && now > 4 { still + 1 } else { 0 };
+        last = now;
+        (still == 5).then_some(())
+    });
+    reset(client);
+    eventually("nobody is left", || (sessions() == Some(0)).then_some(()));
+    for one in &circle {
+        assert!(!one.log().iter().any(|line| line.contains("Too many open files")));
+    }
+}
