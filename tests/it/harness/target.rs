@@ -7,6 +7,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use socket2::SockRef;
+
 /// Longer than anything here takes, so that a hang is a failure and not a hang.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -21,6 +23,8 @@ impl Target {
     /// Runs `serve` for every connection.
     pub(crate) fn new(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
+        // A burst that std's short queue cannot hold looks connected to us and is not, for seconds.
+        SockRef::from(&listener).listen(4096).expect("a listener may listen again");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (accepted, serve) = (Arc::new(AtomicUsize::new(0)), Arc::new(serve));
         std::thread::spawn({
