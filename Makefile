@@ -1,13 +1,13 @@
 # The doors a newcomer uses. `make` alone lists them.
 
-.PHONY: help demo run test quick lint doc chaos tools clean
+.PHONY: help run test quick lint doc chaos tools clean
 .DEFAULT_GOAL := help
 
 help: ## list these
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: ## a proxy in front of an echo server, with nothing to install
-	cargo run --quiet -- run examples/echo/echo.json
+	@cargo run --quiet --example echo
 
 test: tools lint doc ## everything that has to pass, installing what it needs
 	cargo test --all-targets --features chaos

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::admin::command::{Ask, Command, Reply};
 use crate::supervise::handle::Recipient;
+use crate::supervise::tenants;
 
 /// The longest command.
 const LONGEST_COMMAND: u64 = 64 * 1024;
@@ -124,7 +125,7 @@ async fn serve(args: &ControlArgs) -> io::Error {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let commands = args.commands.clone();
-                actix_rt::spawn(async move {
+                tenants::spawn(async move {
                     if let Err(error) = answer(stream, &commands).await {
                         log::debug!("control client: {error}");
                     }

@@ -11,13 +11,13 @@ use crate::admin::command::{Ask, Command, Reply};
 use crate::admin::view::{CheckView, ServiceView, StatusView, TargetView, TreeView};
 use crate::app::house::House;
 use crate::app::reload::{Reload, Reloader};
-use crate::config::model::Balance;
 use crate::health::recall::{Known, KnownCheck};
 use crate::health::snapshot::{Leadership, Snapshot};
 use crate::health::supervisor::Recall;
 use crate::proxy::live::LiveService;
 use crate::routing::pool::Member;
 use crate::supervise::handle::Ref;
+use crate::supervise::tenants;
 
 /// What answers are made from.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl Handler<Ask> for Answerer {
 
     fn handle(&mut self, ask: Ask, _: &mut Self::Context) {
         let args = self.args.clone();
-        actix_rt::spawn(async move {
+        tenants::spawn(async move {
             let reply = carry_out(&args, ask.command).await;
             // The client may have gone away.
             drop(ask.reply.send(reply));
@@ -102,7 +102,11 @@ async fn reload(args: &AnswererArgs) -> Reply {
         Ok(Err(problems)) => {
             Reply::Error(format!("reload refused, nothing was changed:\n{problems}"))
         }
-        Err(_) => Reply::Error("the reloader crashed over it: nothing was changed".to_owned()),
+        Err(_) => Reply::Error(
+            "the reloader fell meanwhile: `stagedoor status` tells the generation that is in \
+             force; reload again"
+                .to_owned(),
+        ),
     }
 }
 
@@ -160,7 +164,7 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
     ServiceView {
         name: service.name.to_string(),
         listen: listen.map_or_else(|| service.listen.to_string(), |local| local.to_string()),
-        balance: spelling(service.pool.balance).to_owned(),
+        balance: service.pool.balance.to_string(),
         inferred: service.pool.balance_inferred,
         leader: leader_name,
         live: counts.live.get(),
@@ -190,15 +194,4 @@ fn check(known: &KnownCheck) -> CheckView {
 
 fn whole_millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn spelling(balance: Balance) -> &'static str {
-    match balance {
-        Balance::RoundRobin => "round_robin",
-        Balance::LeastConnections => "least_connections",
-        Balance::RandomTwo => "random_two",
-        Balance::SourceHash => "source_hash",
-        Balance::First => "first",
-        Balance::Leader => "leader",
-    }
 }

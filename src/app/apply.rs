@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::app::closing::Closer;
 use crate::app::house::House;
-use crate::app::limits::most_sessions;
+use crate::app::limits;
 use crate::config::check::HealthSpec;
 use crate::config::model::{Model, Service};
 use crate::config::names::{ListenAddress, TargetAddress};
@@ -31,6 +31,7 @@ use crate::supervise::supervisor::{StartChild, StopChild};
 const NAMES: Duration = Duration::from_secs(3);
 /// A component that is being restarted is back within this.
 const ANSWER: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Why a model was not applied. The one before is in force, whole.
 #[derive(Debug, thiserror::Error)]
@@ -68,9 +69,7 @@ pub async fn apply(house: &House, closer: &Closer, model: Arc<Model>) -> Result<
     }
     let previous = house.live.load_full();
     house.live.store(Arc::new(LiveServices::of(&model, &previous)));
-    house
-        .permits
-        .set_limit(model.node.max_connections.or_else(|| most_sessions(house.workers.len())));
+    house.permits.set_limit(limits::share_out(&model, house.workers.len()));
     if old.node.log.level != model.node.log.level {
         house.log.set_filter(&model.node.log.level);
     }
@@ -134,12 +133,14 @@ async fn configure_health(
     house: &House,
     services: impl Iterator<Item = &Arc<Service>>,
 ) -> Result<(), ApplyError> {
-    let services = services.cloned().collect();
-    let configured = tokio::time::timeout(ANSWER, house.health.ask(Configure { services })).await;
-    match configured {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(ApplyError::Unanswered("the health supervisor")),
-    }
+    let services: Vec<Arc<Service>> = services.cloned().collect();
+    let configured = tokio::time::timeout(ANSWER, async {
+        // One that falls over it has lost the question, and is back soon.
+        while house.health.ask(Configure { services: services.clone() }).await.is_err() {
+            tokio::time::sleep(AGAIN).await;
+        }
+    });
+    configured.await.map_err(|_| ApplyError::Unanswered("the health supervisor"))
 }
 
 /// What is accepted from now on carries the TCP options of now.
@@ -158,6 +159,7 @@ async fn start_listener(house: &House, address: &ListenAddress) {
         live: Arc::clone(&house.live),
         sockets: house.sockets.clone(),
         permits: house.permits.clone(),
+        waiting: Arc::default(),
         workers: Arc::clone(&house.workers),
         routers: Arc::clone(&house.routers),
     };
@@ -166,7 +168,8 @@ async fn start_listener(house: &House, address: &ListenAddress) {
         listeners.insert(address.clone(), handle.clone());
         SlotId::Data(u16::try_from(listeners.len() % house.workers.len()).unwrap_or(0))
     };
-    let spec = ChildSpec::new(&handle, slot, move |_| Listener::new(args.clone()));
+    let spec = ChildSpec::new(&handle, slot, move |_| Listener::new(args.clone()))
+        .intensity(house.intensity);
     if !matches!(house.data.ask(StartChild(spec)).await, Ok(true)) {
         log::error!(listen:% = address; "listener not started: its supervisor is gone");
     }

@@ -1,7 +1,6 @@
 //! The house: what outlives every component, made once at the start and handed to all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +8,7 @@ use actix::Actor;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use crate::config::model::Model;
+use crate::config::model::{Model, Node};
 use crate::config::names::ListenAddress;
 use crate::discovery::resolver::Resolver;
 use crate::health::snapshot::{Snapshot, SnapshotCell};
@@ -23,6 +22,7 @@ use crate::proxy::router::{Reconsider, Router};
 use crate::proxy::sockets::SocketTable;
 use crate::proxy::worker::{Worker, Workers};
 use crate::supervise::handle::Ref;
+use crate::supervise::intensity::Intensity;
 use crate::supervise::supervisor::Supervisor;
 use crate::telemetry::log::LogControl;
 
@@ -33,6 +33,8 @@ pub struct House {
     pub log: LogControl,
     /// The model in force.
     pub model: Arc<ArcSwap<Model>>,
+    /// Held while a model is put in force: one at a time, and each one whole.
+    pub applying: Arc<tokio::sync::Mutex<()>>,
     /// How many models have been in force.
     pub generation: Arc<AtomicU64>,
     /// When the process started.
@@ -65,20 +67,24 @@ pub struct House {
     pub data: Ref<Supervisor>,
     /// The group of checkers.
     pub checkers: Ref<Supervisor>,
+    /// How often each component may be restarted.
+    pub intensity: Intensity,
 }
 
 impl House {
-    /// An empty house for this many workers and these groups.
+    /// An empty house for a node that has these groups and this log.
     pub fn new(
-        workers: NonZeroUsize,
+        node: &Node,
         log: LogControl,
         data: Ref<Supervisor>,
         checkers: Ref<Supervisor>,
     ) -> Self {
+        let workers = node.workers;
         let routers = (0..workers.get()).map(|index| vacant(&format!("router/{index}"))).collect();
         Self {
             log,
             model: Arc::default(),
+            applying: Arc::default(),
             generation: Arc::default(),
             started: Instant::now(),
             sockets: SocketTable::default(),
@@ -95,6 +101,10 @@ impl House {
             resolver: vacant("resolver"),
             data,
             checkers,
+            intensity: Intensity {
+                restarts: node.supervision.intensity.get(),
+                window: node.supervision.window,
+            },
         }
     }
 

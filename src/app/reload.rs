@@ -1,7 +1,8 @@
 //! The reloader: reads the configuration again and has it applied, one reload at a time.
 //!
 //! Requests that come meanwhile are answered together by one more reload, so that a storm costs
-//! two. A configuration with a problem is refused whole: what runs goes on.
+//! two. A configuration with a problem is refused whole: what runs goes on. One that is being put
+//! in force is so whole, whoever falls meanwhile: that is done on the main arbiter.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,6 +17,7 @@ use crate::app::closing::Closer;
 use crate::app::house::House;
 use crate::config::diff::diff;
 use crate::config::load::{Loaded, Sources, load};
+use crate::config::model::Model;
 use crate::config::render;
 
 /// What the reloader works with.
@@ -102,11 +104,24 @@ async fn reload(args: ReloaderArgs) -> Result<ReloadView, String> {
         loaded.await.map_err(|_| "reading the configuration crashed".to_owned())?;
     let remarks = render::text(&problems, false);
     let Some(model) = model else { return Err(remarks) };
-    let model = Arc::new(model);
-    let changes = in_words(&diff(&args.house.model.load(), &model));
-    if !changes.is_empty() {
-        apply(&args.house, &args.closer, model).await.map_err(|error| error.to_string())?;
-    }
+    let changes = put_in_force(&args, Arc::new(model)).await?;
     let generation = args.house.generation.load(Ordering::Relaxed);
     Ok(ReloadView { generation, changes, remarks })
+}
+
+/// Has the model applied by somebody who is there to the end. Returns what it changes.
+async fn put_in_force(args: &ReloaderArgs, model: Arc<Model>) -> Result<Vec<String>, String> {
+    let (done, result) = oneshot::channel();
+    let (house, closer) = (args.house.clone(), args.closer.clone());
+    args.closer.main.spawn(async move {
+        let _turn = house.applying.lock().await;
+        let changes = in_words(&diff(&house.model.load(), &model));
+        let applied = match changes.is_empty() {
+            true => Ok(()),
+            false => apply(&house, &closer, model).await.map_err(|error| error.to_string()),
+        };
+        // Whoever asked may have fallen.
+        drop(done.send(applied.map(|()| changes)));
+    });
+    result.await.map_err(|_| "putting the configuration in force crashed".to_owned())?
 }

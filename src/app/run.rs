@@ -64,9 +64,8 @@ async fn live(model: Model, sources: Sources, log: LogControl) -> anyhow::Result
     let model = Arc::new(model);
     apply(&process.house, &process.closer, Arc::clone(&model)).await?;
     let control = process.open_control_socket(&model.node).await;
-    let (count, id) = (model.services.len(), std::process::id());
-    let services = if count == 1 { "service" } else { "services" };
-    log::info!("ready: {count} {services}, process {id}");
+    let level = if model.services.is_empty() { log::Level::Warn } else { log::Level::Info };
+    log::log!(level, "ready: {}, process {}", services_in_words(&model), std::process::id());
     let code = loop {
         tokio::select! {
             Some(what) = asked.recv() => match what {
@@ -86,6 +85,14 @@ async fn live(model: Model, sources: Sources, log: LogControl) -> anyhow::Result
     }
     log::info!("stopped");
     Ok(code)
+}
+
+fn services_in_words(model: &Model) -> String {
+    match model.services.len() {
+        0 => "no service is active, nothing is served".to_owned(),
+        1 => "1 service".to_owned(),
+        several => format!("{several} services"),
+    }
 }
 
 /// The running process.
@@ -114,7 +121,7 @@ impl Process {
         };
         let group = |name: &str| Group::new(name, &slots, intensity, fastrand::u64(..));
         let (root, data, checkers) = (group("stagedoor"), group("data"), group("checkers"));
-        let house = House::new(node.workers, log, data.handle().clone(), checkers.handle().clone());
+        let house = House::new(node, log, data.handle().clone(), checkers.handle().clone());
         let closer = Closer {
             live: Arc::clone(&house.live),
             snapshot: Arc::clone(&house.snapshot),
@@ -148,6 +155,7 @@ impl Process {
                 house.checkers.clone(),
                 Arc::clone(&house.names),
                 house.health.recipient(),
+                intensity,
             )),
             published: {
                 let house = house.clone();
@@ -179,7 +187,7 @@ impl Process {
             closer: self.closer.clone(),
         };
         vec![
-            checkers.spec(),
+            checkers.spec().intensity(intensity),
             ChildSpec::new(&house.health, SlotId::Control, move |_| {
                 HealthSupervisor::new(health.clone())
             })
@@ -190,7 +198,7 @@ impl Process {
             })
             .intensity(intensity)
             .on_give_up(GiveUp::Park),
-            data.spec(),
+            data.spec().intensity(intensity),
             ChildSpec::new(&self.reloader, SlotId::Control, move |_| {
                 Reloader::new(reloader.clone())
             })
@@ -225,12 +233,17 @@ impl Process {
         let socket = match ControlSocket::bind(path) {
             Ok(socket) => Arc::new(socket),
             Err(error) => {
+                let path = path.display();
                 let why = if error.kind() == io::ErrorKind::AddrInUse {
                     "another stagedoor answers there".to_owned()
                 } else {
                     error.to_string()
                 };
-                log::warn!(path:% = path.display(); "running without a control socket: {why}");
+                log::warn!(
+                    "no control socket at {path}: {why}; this process runs without one, and \
+                     status, tree, reload and restart do not reach it. Give it one of its own with \
+                     --set admin.socket=PATH"
+                );
                 return None;
             }
         };
@@ -243,14 +256,13 @@ impl Process {
         };
         let control = ControlArgs { socket: Arc::clone(&socket), commands: answers.recipient() };
         let specs = [
-            ChildSpec::new(&answers, SlotId::Control, move |_| Answerer::new(args.clone()))
-                .on_give_up(GiveUp::Park),
+            ChildSpec::new(&answers, SlotId::Control, move |_| Answerer::new(args.clone())),
             ChildSpec::new(&Ref::vacant("control"), SlotId::Control, move |_| {
                 ControlServer::new(control.clone())
-            })
-            .on_give_up(GiveUp::Park),
+            }),
         ];
         for spec in specs {
+            let spec = spec.intensity(self.house.intensity).on_give_up(GiveUp::Park);
             if !matches!(self.root.handle().ask(StartChild(spec)).await, Ok(true)) {
                 log::error!("the control socket could not be started");
             }

@@ -19,10 +19,12 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// reset. Health goes on meanwhile: sessions that drain still obey it.
 pub async fn drain(house: &House, limit: Duration) {
     let deadline = Instant::now() + limit;
+    // No reload may open another address from now on.
+    let _turn = tokio::time::timeout_at(deadline, house.applying.lock()).await;
     stop_accepting(house).await;
     let live = sessions(house);
     if live > 0 {
-        log::info!("stopping: {live} sessions may end by themselves for {limit:?}");
+        log::info!(sessions = live; "stopping: sessions may end by themselves for {limit:?}");
     }
     while sessions(house) > 0 && Instant::now() < deadline {
         tokio::time::sleep(LOOK).await;
@@ -34,7 +36,7 @@ pub async fn drain(house: &House, limit: Duration) {
 pub async fn cut_what_is_left(house: &House) {
     let cut = house.registry.cut_all(CutReason::Shutdown);
     if cut > 0 {
-        log::warn!("stopping: {cut} sessions cut");
+        log::warn!(sessions = cut; "stopping: sessions cut");
     }
     let deadline = Instant::now() + LAST_WORDS;
     while sessions(house) > 0 && Instant::now() < deadline {

@@ -82,10 +82,11 @@ impl Tree for RunningTree {
             (_, Some(time)) => Fault::Hang(time),
             _ => return Err(format!("`{fault}` is no fault")),
         };
-        let component = ComponentName::from(component);
-        match self.supervisor().tell(Inject { component, fault }) {
-            true => Ok(()),
-            false => Err("the root supervisor is gone".to_owned()),
+        let inject = Inject { component: ComponentName::from(component), fault };
+        match (self.root.break_child(&inject), self.has(component)) {
+            (true, _) => Ok(()),
+            (false, true) => Err(format!("`{component}` does not run just now")),
+            (false, false) => Err(format!("no component is called `{component}`")),
         }
     }
 

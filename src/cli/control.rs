@@ -1,6 +1,6 @@
 //! `stagedoor status | tree | reload | restart`: talks to a running process over its control socket.
 //!
-//! Exit codes: 0 done, 1 the process said no, 3 no process answers.
+//! Exit codes: 0 done, 1 the process said no, 2 the settings are wrong, 3 no process answers.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -14,7 +14,8 @@ use clap::Args;
 use crate::admin::command::{Command, Reply};
 use crate::cli::sources::SettingsArgs;
 use crate::cli::{output, show};
-use crate::config::layers;
+use crate::config::load;
+use crate::config::problem::Problem;
 
 /// How a running process is reached.
 #[derive(Debug, Clone, Args)]
@@ -59,10 +60,13 @@ const PATIENCE: Duration = Duration::from_secs(65);
 /// Sends one command to the running process and prints its answer.
 pub fn main(talk: &TalkArgs, command: &Command) -> ExitCode {
     let socket = match &talk.socket {
-        Some(socket) => Ok(socket.clone()),
-        None => configured_socket(talk),
+        Some(socket) => socket.clone(),
+        None => match configured_socket(talk) {
+            Ok(socket) => socket,
+            Err(code) => return code,
+        },
     };
-    match socket.and_then(|socket| ask(&socket, command)) {
+    match ask(&socket, command) {
         Ok(reply) => {
             let text = if talk.json { show::json(&reply) } else { show::text(&reply) };
             output::print(&text);
@@ -81,15 +85,19 @@ pub fn main(talk: &TalkArgs, command: &Command) -> ExitCode {
 }
 
 /// `admin.socket`, with the layers that the running process was started with.
-fn configured_socket(talk: &TalkArgs) -> anyhow::Result<PathBuf> {
-    let mut problems = Vec::new();
-    let settings = layers::settings(&talk.settings.sources(), &mut problems);
-    output::tell(&problems);
-    let socket = settings.to_value().and_then(|value| {
-        let socket = value.pointer("/admin/socket")?.as_str()?;
-        Some(PathBuf::from(socket))
-    });
-    socket.context("the node settings name no control socket (`admin.socket`): use --socket")
+fn configured_socket(talk: &TalkArgs) -> Result<PathBuf, ExitCode> {
+    let loaded = load::load_settings(&talk.settings.sources());
+    output::tell(&loaded.problems);
+    if loaded.problems.iter().any(Problem::is_error) {
+        return Err(ExitCode::from(2));
+    }
+    loaded.node.control_socket.ok_or_else(|| {
+        eprintln!(
+            "stagedoor: the node settings name no control socket (`admin.socket`): name the \
+             process's own with --socket"
+        );
+        ExitCode::from(3)
+    })
 }
 
 /// Sends one command and reads the answer.
@@ -105,7 +113,7 @@ pub fn ask(socket: &Path, command: &Command) -> anyhow::Result<Reply> {
         {
             bail!(
                 "no running stagedoor answers at {shown}: start one with `stagedoor run`, or name \
-                 its socket with --socket"
+                 the socket of one with --socket"
             )
         }
         Err(error) => return Err(error).with_context(|| format!("cannot reach {shown}")),

@@ -10,7 +10,7 @@ use crate::cli::sources::RunArgs;
 use crate::config::check::{Action, Check, CheckKind, HealthSpec};
 use crate::config::defaults::text;
 use crate::config::load::{self, Loaded};
-use crate::config::model::{Balance, Closing, Service, Target};
+use crate::config::model::{Closing, Service, Target};
 use crate::config::render;
 
 /// `validate`.
@@ -59,7 +59,7 @@ fn service_json(service: &Service) -> Value {
         "name": service.name.as_str(),
         "source": service.source,
         "listen": service.listen.to_string(),
-        "balance": balance(pool.balance),
+        "balance": pool.balance.to_string(),
         "balance_inferred": pool.balance_inferred,
         "check_host_against_uptime_tests": pool.check_health,
         "targets": pool.targets.iter().map(target).collect::<Value>(),
@@ -91,7 +91,7 @@ fn describe(service: &Service, shown: &mut String) {
     let pool = &service.pool;
     let inferred = if pool.balance_inferred { " (inferred from the checks)" } else { "" };
     let single = pool.targets.len() == 1;
-    let balance = if single { "one target".to_owned() } else { balance(pool.balance).to_owned() };
+    let balance = if single { "one target".to_owned() } else { pool.balance.to_string() };
     let lines = [
         ("listens on", service.listen.to_string()),
         ("targets", pool.targets.iter().map(target).collect::<Vec<_>>().join(", ")),
@@ -171,16 +171,5 @@ fn asks(check: &Check) -> String {
             let more = if script.steps.len() > 8 { ", …" } else { "" };
             format!("{}{more}", verbs.join(", "))
         }
-    }
-}
-
-fn balance(balance: Balance) -> &'static str {
-    match balance {
-        Balance::RoundRobin => "round_robin",
-        Balance::LeastConnections => "least_connections",
-        Balance::RandomTwo => "random_two",
-        Balance::SourceHash => "source_hash",
-        Balance::First => "first",
-        Balance::Leader => "leader",
     }
 }

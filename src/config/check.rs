@@ -267,6 +267,24 @@ impl fmt::Debug for HttpRequest {
     }
 }
 
+// === impl Action ===
+
+impl Action {
+    /// Every template in it.
+    pub fn templates(&self) -> Vec<&Template> {
+        match self {
+            Self::Send(template)
+            | Self::Expect(Matcher::Bytes(template))
+            | Self::Reject(Matcher::Bytes(template)) => vec![template],
+            Self::Compare(comparison) => vec![&comparison.left, &comparison.right],
+            Self::Expect(Matcher::Regex(_))
+            | Self::Reject(Matcher::Regex(_))
+            | Self::ExpectClose
+            | Self::Wait(_) => Vec::new(),
+        }
+    }
+}
+
 // === impl Template ===
 
 impl Template {

@@ -133,10 +133,11 @@ fn definitions(
         }));
     }
     if named.is_empty() {
-        let place = Place::whole(&SourceText::named("services", String::new()));
-        let what = "no service is defined: name a definition, or the folder of them";
-        let right = "stagedoor run redis.json, or `services = [\"services/\"]` in stagedoor.toml";
-        problems.push(Problem::warning(place, KeyPath::dotted("services"), what).right(right));
+        let place = Place::whole(&SourceText::named("command line", String::new()));
+        let what = "no service is defined: neither here nor as `services` of the node settings";
+        let right = "name a definition, or a folder of them: `stagedoor run redis.json`, or \
+                     `services = [\"services\"]` in stagedoor.toml";
+        problems.push(Problem::error(place, KeyPath::root(), what).right(right));
     }
     let mut files = Vec::new();
     for (path, place) in named {

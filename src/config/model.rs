@@ -4,6 +4,7 @@
 //! layers. Two models are compared with `==`, which is what a reload is decided by.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -235,6 +236,20 @@ impl Default for SessionLimits {
 impl Default for KeepAlive {
     fn default() -> Self {
         Self { idle: Duration::from_secs(60), interval: Duration::from_secs(10), count: 3 }
+    }
+}
+
+impl fmt::Display for Balance {
+    /// As a definition spells it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RoundRobin => "round_robin",
+            Self::LeastConnections => "least_connections",
+            Self::RandomTwo => "random_two",
+            Self::SourceHash => "source_hash",
+            Self::First => "first",
+            Self::Leader => "leader",
+        })
     }
 }
 

@@ -61,6 +61,28 @@ impl ServiceBoard {
         board
     }
 
+    /// The board of a service whose last one cannot be used: what was published of it is all that
+    /// is known. Whoever leads goes on leading, and what each target said before is forgotten.
+    pub fn restored(
+        service: &Service,
+        published: Arc<ServiceHealth>,
+        now: Instant,
+    ) -> (Self, Vec<Effect>) {
+        let mut board = Self::new(service, now);
+        for record in board.targets.values_mut() {
+            let health = published.targets.get(&record.target).copied().unwrap_or_default();
+            Arc::make_mut(record).resume(health);
+        }
+        if let (Some(rule), Leadership::Leader(leader)) = (&mut board.leader, &published.leadership)
+        {
+            rule.resume(leader);
+        }
+        board.published = published;
+        let mut effects = Vec::new();
+        board.publish(board.current(), &mut effects);
+        (board, effects)
+    }
+
     /// Whose board it is.
     pub fn service(&self) -> &ServiceName {
         &self.service

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::check::Script;
 use crate::config::model::Balance;
+use crate::health::board::ServiceBoard;
 use crate::health::board_harness::{Desk, brief, check_of, key, service, with_checks};
 use crate::health::script_harness::{script, send};
 use crate::health::snapshot::{Health, Leadership};
@@ -200,4 +201,54 @@ fn after_the_lead_was_lost_everybody_is_asked_faster_for_a_while() {
     assert_eq!((pace(&desk, 0), pace(&desk, 29), pace(&desk, 30)), (100, 100, 1000));
     desk.says("b+");
     assert_eq!(pace(&desk, 0), 1000);
+}
+
+/// The board made anew from what was published last.
+fn restored(desk: &mut Desk) -> Vec<String> {
+    let published = desk.board.health().clone();
+    let (board, effects) = ServiceBoard::restored(&desk.service, published, desk.now);
+    desk.board = board;
+    brief(&effects)
+}
+
+#[test]
+fn a_board_made_anew_keeps_the_leader_and_publishes_nothing() {
+    let mut desk = led("abc");
+    desk.says("a- b+ c.");
+    assert_eq!(restored(&mut desk), [""; 0]);
+    assert_eq!(desk.board.health().leadership, Leadership::Leader(key('b')));
+    assert_eq!(desk.health('a'), Health::Down);
+    assert_eq!(brief(&desk.says("b+")), [""; 0]);
+    // That `a` said it does not lead is forgotten: it waits while the leader stands.
+    desk.says("a+");
+    assert_eq!(desk.board.health().leadership, Leadership::Leader(key('b')));
+    assert_eq!(
+        brief(&desk.says("b-")),
+        [
+            "changed b:1 up to down",
+            "publish nobody",
+            "lost b:1",
+            "publish leader a:1",
+            "leader a:1: it alone claims the lead",
+        ]
+    );
+}
+
+#[test]
+fn a_board_made_anew_under_nobody_hears_everybody_first() {
+    let mut desk = led("ab");
+    desk.says("a+");
+    assert_eq!(restored(&mut desk), [""; 0]);
+    desk.says("a+");
+    assert_eq!(desk.board.health().leadership, Leadership::Nobody);
+    desk.says("b-");
+    assert_eq!(desk.board.health().leadership, Leadership::Leader(key('a')));
+}
+
+#[test]
+fn a_leader_that_left_the_pool_meanwhile_is_lost_when_the_board_is_made_anew() {
+    let mut desk = led("ab");
+    desk.says("a+ b-");
+    desk.service = service("b", Balance::Leader);
+    assert_eq!(restored(&mut desk), ["publish nobody", "lost a:1"]);
 }

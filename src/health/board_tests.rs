@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::check::{Check, HealthSpec, Script, Thresholds};
 use crate::config::model::{Balance, Service};
+use crate::health::board::ServiceBoard;
 use crate::health::board_harness::{Desk, brief, check_of, key, service, with_checks};
 use crate::health::script_harness::{script, send};
 use crate::health::snapshot::Health;
@@ -200,6 +201,21 @@ fn a_session_that_fails_asks_for_a_check_of_its_target() {
     assert!(desk.board.note_failure(&key('a'), failure, now));
     assert!(desk.board.is_deaf_to(&key('a'), now) && !desk.board.is_deaf_to(&key('b'), now));
     assert!(!desk.board.note_failure(&key('z'), failure, now), "nobody's target");
+}
+
+#[test]
+fn a_board_made_anew_goes_on_from_what_was_published() {
+    let mut desk = Desk::of(service("abc", Balance::RoundRobin));
+    desk.says("a+ b-");
+    let published = desk.board.health().clone();
+    let (board, effects) = ServiceBoard::restored(&desk.service, published, desk.now);
+    desk.board = board;
+    assert_eq!(brief(&effects), [""; 0]);
+    let healths = ['a', 'b', 'c'].map(|name| desk.health(name));
+    assert_eq!(healths, [Health::Up, Health::Down, Health::Unknown]);
+    assert!(desk.board.health().awaiting_first, "of `c` nothing was known");
+    assert_eq!(brief(&desk.says("a.")), [""; 0], "one failure of three");
+    assert_eq!(brief(&desk.says("b+")), ["changed b:1 down to up", "publish"]);
 }
 
 #[test]

@@ -122,6 +122,17 @@ impl LeaderRule {
         Self { members, incumbent: None, phase: Phase::Starting, rise, promotions: 0 }
     }
 
+    /// The start is over: this one leads, and nothing else is known of anybody.
+    pub fn resume(&mut self, leader: &TargetKey) {
+        let Some(member) = self.members.get_mut(leader) else { return };
+        (member.said, member.up, member.passes) = (Some(Said::Leader), true, 1);
+        for member in self.members.values_mut() {
+            member.first_done = true;
+        }
+        self.phase = Phase::Settled;
+        self.incumbent = Some(leader.clone());
+    }
+
     /// Who leads.
     pub fn leader(&self) -> Option<&TargetKey> {
         self.incumbent.as_ref()

@@ -29,6 +29,7 @@ pub mod leader;
 mod leader_tests;
 #[cfg(test)]
 mod leader_walk_tests;
+pub mod memory;
 pub mod needle;
 pub mod pattern;
 pub mod probe;

@@ -65,6 +65,18 @@ impl TargetRecord {
         self.awaited_until = Some(now + longest.unwrap_or_default() + GRACE);
     }
 
+    /// Nothing is known of its checks but what was published of the target.
+    pub fn resume(&mut self, health: Health) {
+        if health == Health::Unknown {
+            return;
+        }
+        self.awaited_until = None;
+        for record in &mut self.checks {
+            record.standing = Standing::inherited(health);
+            record.passing = health == Health::Up;
+        }
+    }
+
     /// Up if all of its checks are, down if one is, else unknown.
     pub fn health(&self) -> Health {
         let mut healths = self.checks.iter().map(|record| record.standing.health());

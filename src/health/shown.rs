@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::config::check::{Action, Matcher, Part, Script, Template};
+use crate::config::check::{Part, Script};
 
 /// What stands where a secret stood.
 const MASK: &str = "***";
@@ -25,7 +25,7 @@ impl Masker {
         let mut secrets: Vec<Vec<u8>> = script
             .steps
             .iter()
-            .flat_map(|step| templates(&step.action))
+            .flat_map(|step| step.action.templates())
             .flat_map(|template| &template.parts)
             .filter_map(|part| match part {
                 Part::Secret(bytes) if !bytes.is_empty() => Some(bytes.clone()),
@@ -104,24 +104,11 @@ fn push_escaped(text: &mut String, byte: u8) {
     }
 }
 
-/// Every template of a step.
-fn templates(action: &Action) -> Vec<&Template> {
-    match action {
-        Action::Send(template)
-        | Action::Expect(Matcher::Bytes(template))
-        | Action::Reject(Matcher::Bytes(template)) => vec![template],
-        Action::Compare(comparison) => vec![&comparison.left, &comparison.right],
-        Action::Expect(Matcher::Regex(_))
-        | Action::Reject(Matcher::Regex(_))
-        | Action::ExpectClose
-        | Action::Wait(_) => Vec::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::check::Step;
+    use crate::config::check::{Action, Template};
 
     fn masker(secrets: &[&str]) -> Masker {
         let parts = secrets.iter().map(|secret| Part::Secret(secret.as_bytes().to_vec())).collect();

@@ -14,6 +14,7 @@ use crate::health::checker::{CheckFinished, CheckNow, Checker, CheckerArgs};
 use crate::net::names::NameBook;
 use crate::supervise::child::ChildSpec;
 use crate::supervise::handle::{ComponentName, Recipient, Ref};
+use crate::supervise::intensity::Intensity;
 use crate::supervise::policy::GiveUp;
 use crate::supervise::slot::SlotId;
 use crate::supervise::supervisor::{StartChild, StopChild, Supervisor};
@@ -23,6 +24,7 @@ pub struct Staff {
     group: Ref<Supervisor>,
     names: Arc<ArcSwap<NameBook>>,
     reports: Recipient<CheckFinished>,
+    intensity: Intensity,
     employed: Mutex<HashMap<ComponentName, Employed>>,
 }
 
@@ -34,13 +36,15 @@ struct Employed {
 // === impl Staff ===
 
 impl Staff {
-    /// A staff of nobody, whose checkers will belong to `group`, read `names` and tell `reports`.
+    /// A staff of nobody, whose checkers will belong to `group`, read `names` and tell `reports`;
+    /// one that falls more often than `intensity` allows is parked.
     pub fn new(
         group: Ref<Supervisor>,
         names: Arc<ArcSwap<NameBook>>,
         reports: Recipient<CheckFinished>,
+        intensity: Intensity,
     ) -> Self {
-        Self { group, names, reports, employed: Mutex::default() }
+        Self { group, names, reports, intensity, employed: Mutex::default() }
     }
 
     /// Has exactly the checkers run that `services` ask for. One whose check is the same as before
@@ -68,6 +72,7 @@ impl Staff {
             let spec = {
                 let args = args.clone();
                 ChildSpec::new(&handle, SlotId::Control, move |_| Checker::new(args.clone()))
+                    .intensity(self.intensity)
                     .on_give_up(GiveUp::Park)
             };
             self.group.tell(StartChild(spec));

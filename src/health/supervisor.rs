@@ -3,9 +3,8 @@
 //! It alone decides what is known. Verdicts come in, one at a time; the board of the service says
 //! what follows; the effects are performed in order: publish, cut the sessions of whoever lost,
 //! publish again. Boards outlive it, and each is replaced whole at the end of a handler, so that a
-//! panic never leaves one half-changed.
+//! panic never leaves one half-changed; one that it fell over three times is made anew (`memory`).
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
@@ -16,6 +15,7 @@ use crate::config::names::{ServiceName, TargetAddress, TargetKey};
 use crate::health::board::ServiceBoard;
 use crate::health::checker::CheckFinished;
 use crate::health::effect::Effect;
+use crate::health::memory::{Incarnation, Memory};
 use crate::health::recall::{Known, recall};
 use crate::health::report;
 use crate::health::snapshot::{ServiceHealth, Snapshot, SnapshotCell};
@@ -39,16 +39,10 @@ pub struct HealthArgs {
     pub lost: Recipient<TargetLost>,
 }
 
-/// What is remembered from one incarnation to the next.
-#[derive(Default)]
-pub struct Memory {
-    services: HashMap<ServiceName, Arc<Service>>,
-    boards: HashMap<ServiceName, Arc<ServiceBoard>>,
-}
-
 /// The actor.
 pub struct HealthSupervisor {
     args: HealthArgs,
+    incarnation: Incarnation,
     /// Numbers the armed ticks, so that one that has been overtaken does nothing.
     armed: u64,
 }
@@ -112,11 +106,27 @@ struct Tick(u64);
 impl HealthSupervisor {
     /// A health supervisor with these means.
     pub fn new(args: HealthArgs) -> Self {
-        Self { args, armed: 0 }
+        Self { args, incarnation: Incarnation::default(), armed: 0 }
+    }
+
+    /// Has a service's board say what follows from something, and does it. `None`: it has no board.
+    fn work<T>(
+        &self,
+        name: &ServiceName,
+        work: impl FnOnce(&mut ServiceBoard) -> (Vec<Effect>, T),
+    ) -> Option<T> {
+        let mut board = self.memory().take_up(self.incarnation, name)?;
+        let (effects, result) = work(&mut board);
+        self.perform(name, board, effects);
+        Some(result)
     }
 
     /// Performs what a board says follows, in order, and keeps the board.
     fn perform(&self, name: &ServiceName, board: ServiceBoard, effects: Vec<Effect>) {
+        if !self.memory().is_newest(self.incarnation) {
+            // It was replaced while it hung: what it knows is old.
+            return;
+        }
         for effect in effects {
             match effect {
                 Effect::Publish(health) => self.publish(name, health),
@@ -131,7 +141,20 @@ impl HealthSupervisor {
                 Effect::Alarm(alarm) => log::error!(service = name.as_str(); "{alarm}"),
             }
         }
-        lock(&self.args.memory).boards.insert(name.clone(), Arc::new(board));
+        self.memory().put_back(self.incarnation, name, board);
+    }
+
+    /// Makes the board anew that its forerunners fell over.
+    fn restore(&self, name: &ServiceName) {
+        let Some(service) = self.memory().services().get(name).cloned() else { return };
+        log::error!(
+            service = name.as_str();
+            "what is known of its targets made the health supervisor fall three times: it is made \
+             anew from what was published last"
+        );
+        let published = self.args.snapshot.load().services.get(name).cloned().unwrap_or_default();
+        let (board, effects) = ServiceBoard::restored(&service, published, Instant::now());
+        self.perform(name, board, effects);
     }
 
     fn publish(&self, name: &ServiceName, health: Arc<ServiceHealth>) {
@@ -145,29 +168,30 @@ impl HealthSupervisor {
     /// Lets a board look at the clock, and arms the next look.
     fn look_at_the_clock(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        let boards: Vec<(ServiceName, Arc<ServiceBoard>)> =
-            lock(&self.args.memory).boards.iter().map(|(n, b)| (n.clone(), b.clone())).collect();
-        for (name, board) in &boards {
-            if board.next_deadline().is_some_and(|deadline| deadline <= now) {
-                let mut board = ServiceBoard::clone(board);
-                let effects = board.tick(now);
-                self.perform(name, board, effects);
-            }
+        let is_due =
+            |board: &ServiceBoard| board.next_deadline().is_some_and(|deadline| deadline <= now);
+        let due: Vec<ServiceName> = {
+            let memory = self.memory();
+            let due = memory.boards().iter().filter(|(_, board)| is_due(board));
+            due.map(|(name, _)| name.clone()).collect()
+        };
+        for name in &due {
+            self.work(name, |board| (board.tick(now), ()));
         }
         self.arm(now, ctx);
     }
 
     fn arm(&mut self, now: Instant, ctx: &mut Context<Self>) {
-        let next =
-            lock(&self.args.memory).boards.values().filter_map(|board| board.next_deadline()).min();
+        let next = self.memory().boards().values().filter_map(|board| board.next_deadline()).min();
         if let Some(next) = next {
             self.armed += 1;
             ctx.notify_later(Tick(self.armed), next.saturating_duration_since(now));
         }
     }
 
-    fn board(&self, name: &ServiceName) -> Option<ServiceBoard> {
-        lock(&self.args.memory).boards.get(name).map(|board| ServiceBoard::clone(board))
+    /// Every change under this lock is sound by itself, whatever panicked.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.args.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -175,6 +199,11 @@ impl Actor for HealthSupervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        let (incarnation, suspect) = self.memory().begin(Instant::now());
+        self.incarnation = incarnation;
+        if let Some(suspect) = suspect {
+            self.restore(&suspect);
+        }
         self.look_at_the_clock(ctx);
     }
 }
@@ -187,26 +216,15 @@ impl Handler<Configure> for HealthSupervisor {
         let checked: Vec<Arc<Service>> =
             configure.services.into_iter().filter(|service| service.health.is_some()).collect();
         for service in &checked {
-            let (board, effects) = match self.board(&service.name) {
-                Some(mut board) => {
-                    let effects = board.reconfigure(service, now);
-                    (board, effects)
-                }
-                None => {
-                    let board = ServiceBoard::new(service, now);
-                    let effects = vec![Effect::Publish(Arc::clone(board.health()))];
-                    (board, effects)
-                }
-            };
-            self.perform(&service.name, board, effects);
+            let known = self.work(&service.name, |board| (board.reconfigure(service, now), ()));
+            if known.is_none() {
+                let board = ServiceBoard::new(service, now);
+                let effects = vec![Effect::Publish(Arc::clone(board.health()))];
+                self.perform(&service.name, board, effects);
+            }
         }
         let stays = |name: &ServiceName| checked.iter().any(|service| service.name == *name);
-        {
-            let mut memory = lock(&self.args.memory);
-            memory.boards.retain(|name, _| stays(name));
-            memory.services =
-                checked.iter().map(|service| (service.name.clone(), service.clone())).collect();
-        }
+        self.memory().keep_only(&checked);
         let mut snapshot = Snapshot::clone(&self.args.snapshot.load());
         snapshot.number += 1;
         snapshot.services.retain(|name, _| stays(name));
@@ -221,12 +239,14 @@ impl Handler<CheckFinished> for HealthSupervisor {
 
     fn handle(&mut self, finished: CheckFinished, ctx: &mut Self::Context) {
         let CheckFinished { service, finished, next } = finished;
-        // A report of a service that is gone.
-        let Some(mut board) = self.board(&service) else { return };
         let now = Instant::now();
-        let (before, effects) = (board.next_deadline(), board.record(&finished, now));
-        let (after, pause) = (board.next_deadline(), board.pace(&finished.check, now));
-        self.perform(&service, board, effects);
+        let recorded = self.work(&service, |board| {
+            let (before, effects) = (board.next_deadline(), board.record(&finished, now));
+            let (after, pause) = (board.next_deadline(), board.pace(&finished.check, now));
+            (effects, (before, after, pause))
+        });
+        // Else it is the report of a service that is gone.
+        let Some((before, after, pause)) = recorded else { return };
         if before != after {
             self.arm(now, ctx);
         }
@@ -242,12 +262,13 @@ impl Handler<TargetSuspected> for HealthSupervisor {
     fn handle(&mut self, suspected: TargetSuspected, _: &mut Self::Context) {
         let TargetSuspected { service, target, failure } = suspected;
         let now = Instant::now();
-        let known = lock(&self.args.memory).boards.get(&service).cloned();
-        let Some(board) = known.filter(|board| !board.is_deaf_to(&target, now)) else { return };
-        let mut board = ServiceBoard::clone(&board);
-        let is_suspicious = board.note_failure(&target, failure, now);
-        self.perform(&service, board, Vec::new());
-        if is_suspicious {
+        let known = self.memory().boards().get(&service).cloned();
+        if known.is_none_or(|board| board.is_deaf_to(&target, now)) {
+            return;
+        }
+        let noted =
+            self.work(&service, |board| (Vec::new(), board.note_failure(&target, failure, now)));
+        if noted == Some(true) {
             self.args.staff.check_now(&service, &target);
         }
     }
@@ -263,18 +284,15 @@ impl Handler<HostMoved> for HealthSupervisor {
             TargetAddress::Name { host, .. } => *host == moved.host,
             TargetAddress::Ip(_) | TargetAddress::Unix(_) => false,
         };
-        let services: Vec<Arc<Service>> =
-            lock(&self.args.memory).services.values().cloned().collect();
-        for service in services {
-            let Some(mut board) = self.board(&service.name) else { continue };
-            if !service.pool.targets.iter().any(is_there) {
-                continue;
-            }
-            let mut without = Service::clone(&service);
+        let services: Vec<Arc<Service>> = self.memory().services().values().cloned().collect();
+        for service in services.iter().filter(|one| one.pool.targets.iter().any(is_there)) {
+            let mut without = Service::clone(service);
             without.pool.targets.retain(|target| !is_there(target));
-            let mut effects = board.reconfigure(&without, now);
-            effects.extend(board.reconfigure(&service, now));
-            self.perform(&service.name, board, effects);
+            self.work(&service.name, |board| {
+                let mut effects = board.reconfigure(&without, now);
+                effects.extend(board.reconfigure(service, now));
+                (effects, ())
+            });
             for target in service.pool.targets.iter().filter(|target| is_there(target)) {
                 self.args.staff.check_now(&service.name, &target.key);
             }
@@ -288,8 +306,8 @@ impl Handler<Recall> for HealthSupervisor {
 
     fn handle(&mut self, _: Recall, _: &mut Self::Context) -> Self::Result {
         let now = Instant::now();
-        let memory = lock(&self.args.memory);
-        let boards = memory.boards.iter();
+        let memory = self.memory();
+        let boards = memory.boards().iter();
         let known = boards.map(|(service, board)| (service.clone(), recall(board, now))).collect();
         MessageResult(known)
     }
@@ -303,9 +321,4 @@ impl Handler<Tick> for HealthSupervisor {
             self.look_at_the_clock(ctx);
         }
     }
-}
-
-/// Every change under this lock is one call of `HashMap`: sound whatever panicked.
-fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
-    memory.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -16,6 +16,7 @@ use crate::health::supervisor::{Configure, HealthArgs, HealthSupervisor, HostMov
 use crate::health::transcript::Transcript;
 use crate::health::verdict::Verdict;
 use crate::supervise::handle::{Recipient, Ref};
+use crate::supervise::intensity::Intensity;
 
 /// A supervisor whose checkers are nobody; it tells of lost targets by name.
 fn supervisor() -> (Ref<HealthSupervisor>, SnapshotCell, Arc<Mutex<Vec<String>>>) {
@@ -24,7 +25,12 @@ fn supervisor() -> (Ref<HealthSupervisor>, SnapshotCell, Arc<Mutex<Vec<String>>>
     let args = HealthArgs {
         memory: Arc::default(),
         snapshot: Arc::clone(&snapshot),
-        staff: Arc::new(Staff::new(Ref::vacant("checkers"), Arc::<ArcSwap<_>>::default(), reports)),
+        staff: Arc::new(Staff::new(
+            Ref::vacant("checkers"),
+            Arc::<ArcSwap<_>>::default(),
+            reports,
+            Intensity::default(),
+        )),
         published: Recipient::from_fn(|_| true),
         lost: Recipient::from_fn({
             let lost = Arc::clone(&lost);

@@ -4,8 +4,9 @@
 //! It borrows its socket from the socket table, and nothing that it holds matters: restarted, it
 //! goes on accepting from the same queue. Accept errors pause it; they never end it.
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task;
 use std::time::Duration;
 
@@ -37,11 +38,17 @@ pub struct ListenerArgs {
     pub sockets: SocketTable,
     /// The bound on all sessions of the process.
     pub permits: Permits,
+    /// Those for whom there was no permit yet; they outlive the listener that accepted them.
+    pub waiting: Arc<Waiting>,
     /// Whom connections are handed to.
     pub workers: Workers,
     /// Their routers, in the same order.
     pub routers: Arc<[Ref<Router>]>,
 }
+
+/// Connections that were accepted and have no permit yet, oldest first.
+#[derive(Debug, Default)]
+pub struct Waiting(Mutex<VecDeque<Accepted>>);
 
 /// The actor.
 pub struct Listener {
@@ -90,6 +97,13 @@ impl Handler<Retire> for Listener {
     }
 }
 
+impl Waiting {
+    /// Every change under this lock is one call of `VecDeque`: sound whatever panicked.
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Accepted>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Accepts until the socket itself cannot be used, and returns that error.
 async fn accept_forever(args: &ListenerArgs) -> io::Error {
     let acceptor = match acceptor(args) {
@@ -98,12 +112,18 @@ async fn accept_forever(args: &ListenerArgs) -> io::Error {
     };
     let (mut accepted, mut pause, mut complained) = (Vec::new(), Pause::default(), None);
     loop {
+        // Over the limit of the process the first waits here and the next in the kernel.
+        while !args.waiting.lock().is_empty() {
+            let permit = args.permits.take().await;
+            hand_over_first(args, permit);
+        }
         let turn = acceptor.accept(&mut accepted, 1).await;
         for connection in accepted.drain(..) {
             pause.reset();
-            // Over the limit of the process this one waits here and the next in the kernel.
-            let permit = args.permits.take().await;
-            hand_over(args, connection, permit);
+            match args.permits.try_take() {
+                Some(permit) => hand_over(args, connection, permit),
+                None => args.waiting.lock().push_back(connection),
+            }
         }
         if let Turn::Pause(error) = turn {
             let now = Instant::now();
@@ -126,14 +146,22 @@ fn empty_queue(args: &ListenerArgs) -> io::Result<()> {
     let mut accepted = Vec::new();
     let mut context = task::Context::from_waker(task::Waker::noop());
     while acceptor.poll_accept(&mut context, &mut accepted, BATCH).is_ready() {
-        for connection in accepted.drain(..) {
-            match args.permits.try_take() {
-                Some(permit) => hand_over(args, connection, permit),
-                None => return Err(io::Error::other("as many sessions as there may be")),
-            }
+        args.waiting.lock().extend(accepted.drain(..));
+    }
+    while !args.waiting.lock().is_empty() {
+        match args.permits.try_take() {
+            Some(permit) => hand_over_first(args, permit),
+            None => return Err(io::Error::other("as many sessions as there may be")),
         }
     }
     Ok(())
+}
+
+fn hand_over_first(args: &ListenerArgs, permit: Permit) {
+    let first = args.waiting.lock().pop_front();
+    if let Some(connection) = first {
+        hand_over(args, connection, permit);
+    }
 }
 
 fn hand_over(args: &ListenerArgs, connection: Accepted, permit: Permit) {

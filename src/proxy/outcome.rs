@@ -46,6 +46,8 @@ pub enum Stage {
 pub enum Ending {
     /// Its task ended without saying why, which only a panic does.
     Panicked,
+    /// Its arbiter was stopped, and its task with it.
+    ArbiterLost,
     /// Its socket could not be used.
     Unusable(std::io::Error),
     /// The service has as many sessions as it may have.
@@ -54,6 +56,8 @@ pub enum Ending {
     NoTarget(Refusal),
     /// No target could be reached; this is how the last one failed.
     Unreachable(String),
+    /// It was not dialled for want of something of our own: descriptors, ports, memory, a right.
+    Hindered(String),
     /// The client left before it was connected.
     ClientLeft,
     /// Somebody cut it.
@@ -122,7 +126,10 @@ impl Ledger {
         self.counts.bytes_to_target.add(self.bytes.0);
         self.counts.bytes_to_client.add(self.bytes.1);
         match &self.ending {
-            Ending::OverLimit | Ending::NoTarget(_) | Ending::Unreachable(_) => {
+            Ending::OverLimit
+            | Ending::NoTarget(_)
+            | Ending::Unreachable(_)
+            | Ending::Hindered(_) => {
                 self.counts.refused.raise();
             }
             Ending::Cut(_)
@@ -130,6 +137,7 @@ impl Ledger {
                 self.counts.cut.raise();
             }
             Ending::Panicked
+            | Ending::ArbiterLost
             | Ending::Unusable(_)
             | Ending::ClientLeft
             | Ending::Relayed(End::Finished { .. } | End::Reset(_) | End::Failed(..) | End::Cut) => {
@@ -139,7 +147,7 @@ impl Ledger {
 
     fn level(&self) -> log::Level {
         match &self.ending {
-            Ending::Panicked => log::Level::Error,
+            Ending::Panicked | Ending::ArbiterLost | Ending::Hindered(_) => log::Level::Error,
             Ending::Unreachable(_) | Ending::NoTarget(_) => log::Level::Warn,
             Ending::Unusable(_)
             | Ending::OverLimit
@@ -152,6 +160,9 @@ impl Ledger {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
+        if matches!(self.ending, Ending::Panicked) && !std::thread::panicking() {
+            self.ending = Ending::ArbiterLost;
+        }
         self.count();
         log::log!(
             self.level(),
@@ -191,10 +202,12 @@ impl Ending {
                 | End::Failed(Side::Target, _),
             ) => "target",
             Self::Panicked
+            | Self::ArbiterLost
             | Self::Unusable(_)
             | Self::OverLimit
             | Self::NoTarget(_)
             | Self::Unreachable(_)
+            | Self::Hindered(_)
             | Self::Cut(_)
             | Self::Relayed(End::IdleTimeout | End::HalfCloseTimeout | End::MaxAge | End::Cut) => {
                 "stagedoor"
@@ -207,10 +220,12 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panicked => f.write_str("its task panicked"),
+            Self::ArbiterLost => f.write_str("its arbiter was stopped"),
             Self::Unusable(error) => write!(f, "client: {error}"),
             Self::OverLimit => f.write_str("the service has as many sessions as it may have"),
             Self::NoTarget(refusal) => refusal.fmt(f),
             Self::Unreachable(error) => write!(f, "no target could be reached: {error}"),
+            Self::Hindered(error) => f.write_str(error),
             Self::ClientLeft => f.write_str("the client left before it was connected"),
             Self::Cut(cut) => cut.fmt(f),
             Self::Relayed(end) => end.fmt(f),

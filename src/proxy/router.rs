@@ -19,6 +19,7 @@ use crate::proxy::permits::Permit;
 use crate::proxy::session;
 use crate::proxy::worker::{Incoming, Worker};
 use crate::routing::choice::{Choice, Refusal};
+use crate::supervise::tenants;
 
 /// Connections opened for one message, so that sessions get their turns in between.
 const BATCH: usize = 64;
@@ -71,7 +72,7 @@ impl Router {
     }
 
     fn open(&self, incoming: Incoming) {
-        actix_rt::spawn(session::run(incoming, Arc::clone(&self.desk)));
+        tenants::spawn(session::run(incoming, Arc::clone(&self.desk)));
     }
 
     /// Takes over what a stuck router has left lying.

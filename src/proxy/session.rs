@@ -14,7 +14,7 @@ use crate::config::model::{Service, SessionLimits};
 use crate::config::names::TargetKey;
 use crate::health::supervisor::TargetSuspected;
 use crate::health::suspicion::Failure;
-use crate::net::dial::{DialError, DialFault, dial};
+use crate::net::dial::{DialFault, dial};
 use crate::net::endpoint::Endpoint;
 use crate::net::socket::{Gone, Socket};
 use crate::net::tuning::Tuning;
@@ -116,10 +116,12 @@ impl Session {
         loop {
             let lease = match self.route(&tried, failing_since, ledger).await {
                 Ok(lease) => lease,
-                Err(Refusal::AllTried) if let Some(why) = failure => {
-                    return Err(Ending::Unreachable(why));
+                Err(refusal) => {
+                    return Err(match (refusal, failure) {
+                        (Refusal::AllTried, Some(failed)) => failed,
+                        (refusal, _) => Ending::NoTarget(refusal),
+                    });
                 }
-                Err(refusal) => return Err(Ending::NoTarget(refusal)),
             };
             let key = lease.target().key.clone();
             ledger.dialling(&lease.target().name);
@@ -144,7 +146,7 @@ impl Session {
                 },
                 Err(Fate::Cut(cut)) if cut.is_of_target() => {}
                 Err(Fate::Cut(cut)) => return Err(Ending::Cut(cut)),
-                Err(Fate::Failed { why, is_hopeless }) => {
+                Err(Fate::Failed(failed)) => {
                     ledger.dial_failed();
                     tried.push(key);
                     let tries_left = u32::try_from(tried.len()).is_ok_and(|n| n <= pool.retries)
@@ -152,10 +154,10 @@ impl Session {
                     // Under `hold`, every target refusing is as good as every target being down.
                     let since = *failing_since.get_or_insert_with(Instant::now);
                     let held = since.elapsed() < pool.hold;
-                    if !(tries_left || held) || is_hopeless {
-                        return Err(Ending::Unreachable(why));
+                    if !(tries_left || held) {
+                        return Err(failed);
                     }
-                    failure = Some(why);
+                    failure = Some(failed);
                     continue;
                 }
             }
@@ -191,33 +193,18 @@ impl Session {
 
     async fn dial(&self, lease: &Lease, within: Duration) -> Result<Arc<Socket>, Fate> {
         let destination = self.desk.names.load().resolve(&lease.target().address);
-        let destination = destination
-            .map_err(|error| Fate::Failed { why: error.to_string(), is_hopeless: false })?;
+        let unreachable = |why: String| Fate::Failed(Ending::Unreachable(why));
+        let destination = destination.map_err(|error| unreachable(error.to_string()))?;
         let tuning = Tuning::of(&self.live.service().limits);
         let dialled = dial(&destination, Instant::now() + within, &tuning).await;
         dialled.map(Arc::new).map_err(|error| {
-            self.note_failure(&lease.target().key, &error);
-            // What we lack ourselves, no other target can give.
-            Fate::Failed { why: error.to_string(), is_hopeless: error.fault == DialFault::OwnSide }
+            if error.fault == DialFault::OwnSide {
+                // It says nothing of this target; another may be on a network that we can reach.
+                return Fate::Failed(Ending::Hindered(error.to_string()));
+            }
+            self.suspect(&lease.target().key, Failure::Unreachable);
+            unreachable(error.to_string())
         })
-    }
-
-    /// Looks at the newest snapshot again, between the connect and the first byte.
-    fn still_wanted(&self, service: &Service, target: &TargetKey) -> bool {
-        if !service.pool.check_health {
-            return true;
-        }
-        let snapshot = self.desk.snapshot.load();
-        snapshot.services.get(&service.name).is_none_or(|health| health.is_eligible(target))
-    }
-
-    fn note_failure(&self, target: &TargetKey, error: &DialError) {
-        let service = self.live.service();
-        if error.fault == DialFault::OwnSide {
-            log::error!(service = service.name.as_str(), target:% = target; "dial failed: {error}");
-            return;
-        }
-        self.suspect(target, Failure::Unreachable);
     }
 
     /// Tells whoever judges targets.
@@ -228,12 +215,22 @@ impl Session {
             self.desk.suspicions.tell(TargetSuspected { service, target, failure });
         }
     }
+
+    /// Looks at the newest snapshot again, between the connect and the first byte.
+    fn still_wanted(&self, service: &Service, target: &TargetKey) -> bool {
+        if !service.pool.check_health {
+            return true;
+        }
+        let snapshot = self.desk.snapshot.load();
+        snapshot.services.get(&service.name).is_none_or(|health| health.is_eligible(target))
+    }
 }
 
 /// How a dial ended that connected nobody.
 enum Fate {
     Cut(CutReason),
-    Failed { why: String, is_hopeless: bool },
+    /// Another target may do better; else the session ends so.
+    Failed(Ending),
 }
 
 fn relay_limits(limits: &SessionLimits) -> RelayLimits {

@@ -91,7 +91,10 @@ impl Choice {
         if turns.is_empty() {
             return None;
         }
-        let start = self.pool.next_turn() % turns.len();
+        // A retry takes nobody's turn: of two targets, the one that fails would come first for
+        // every client.
+        let turn = if tried.is_empty() { self.pool.next_turn() } else { self.pool.turn() };
+        let start = turn % turns.len();
         let mut in_turn = turns[start..]
             .iter()
             .chain(&turns[..start])
@@ -227,6 +230,19 @@ mod tests {
         assert_eq!((port(&first), port(&second)), (1, 2));
         let tried = [first.target().key.clone(), second.target().key.clone()];
         assert_eq!(choice.pick(&NOBODY, &tried).unwrap_err(), Refusal::AllTried);
+    }
+
+    #[test]
+    fn a_retry_takes_nobodys_turn() {
+        let choice = choice(Balance::RoundRobin, &[1, 1], &[0, 1]);
+        let failing = choice.pool.members()[0].target().key.clone();
+        assert_eq!(port(&choice.pick(&NOBODY, &[]).unwrap()), 1);
+        assert_eq!(port(&choice.pick(&NOBODY, &[failing]).unwrap()), 2);
+        assert_eq!(
+            picks(&choice, 2),
+            [2, 1],
+            "the next client does not meet the failing one first"
+        );
     }
 
     #[test]

@@ -67,6 +67,11 @@ impl Pool {
         self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The number that `next_turn` gives next, left for whoever asks for it.
+    pub fn turn(&self) -> usize {
+        self.turn.load(Ordering::Relaxed)
+    }
+
     /// A claim on the member at `index`, which the caller got from a choice over this pool.
     pub fn lease(&self, index: usize) -> Lease {
         Lease::on(Arc::clone(&self.members[index]))

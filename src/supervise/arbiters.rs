@@ -1,7 +1,8 @@
 //! The arbiters of the process, in slots: stable places whose threads are watched and replaced.
 //!
 //! An arbiter that dies, or does not answer for as long as `hang`, is replaced. One that only hangs
-//! is never stopped: what it still carries (detached tasks) lives on if it wakes. Replacing has two
+//! is stopped when nobody is left on it: what it still carries (detached tasks) lives on if it
+//! wakes, and its thread ends with the last of it. Replacing has two
 //! phases: first every mailbox of the slot is out of reach for the old arbiter, then whoever owns
 //! actors there is told and starts them on the new one. Who that is, is not known here.
 
@@ -19,6 +20,7 @@ use crate::supervise::handle::Recipient;
 use crate::supervise::panics::guarded;
 use crate::supervise::residence::{Residence, Seat};
 use crate::supervise::slot::{Generation, Loss, SlotId, SlotReplaced};
+use crate::supervise::tenants;
 
 /// The arbiters of the process.
 #[derive(Debug)]
@@ -77,7 +79,8 @@ impl Slots {
     /// Runs a detached task on the slot's arbiter. `false`: there is no such slot, or its arbiter
     /// has just died; the task is gone.
     pub fn spawn(&self, slot: SlotId, task: impl Future<Output = ()> + Send + 'static) -> bool {
-        self.seat(slot).is_some_and(|seat| seat.arbiter().spawn(task))
+        let start = move || tenants::spawn(task);
+        self.seat(slot).is_some_and(|seat| seat.arbiter().spawn_fn(start))
     }
 
     /// The slot's arbiter at this moment. Not for keeping: it may be replaced.
@@ -155,6 +158,9 @@ impl Slots {
         for residence in &self.residences {
             if let Some(why) = residence.examine(beat, now) {
                 self.replace(residence, why, now);
+            }
+            if beat {
+                residence.clear_out();
             }
         }
     }

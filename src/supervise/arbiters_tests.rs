@@ -103,6 +103,36 @@ fn an_arbiter_is_replaced_on_request_while_its_sessions_go_on() {
 }
 
 #[test]
+fn an_arbiter_that_was_replaced_ends_with_the_last_session_on_it() {
+    House::run(|house| async move {
+        let (handle, chart) = house.admit("patient").await;
+        let old = house.slots.arbiter(DATA).unwrap();
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        assert!(house.slots.spawn(DATA, async move { drop(ended.await) }));
+        assert!(house.slots.restart(DATA));
+        eventually("it is made anew", || chart.makes() == 2).await;
+        sleep(HANG * 2).await;
+        assert!(old.alive(), "a session is left");
+        drop(end);
+        eventually("the old one ends", || !old.alive()).await;
+        assert_eq!(handle.ask(Knock).await, Ok(1), "the new one does not");
+    });
+}
+
+#[test]
+fn an_arbiter_that_hung_ends_when_it_wakes_with_nothing_left_on_it() {
+    House::run(|house| async move {
+        let (culprit, _) = house.admit("culprit").await;
+        let old = house.slots.arbiter(DATA).unwrap();
+        culprit.tell(Trap::Block(HANG * 3));
+        assert_eq!(culprit.ask(Knock).await, Ok(1));
+        assert!(old.alive(), "it hangs");
+        eventually("the old one ends", || !old.alive()).await;
+        assert_eq!(culprit.ask(Knock).await, Ok(2), "the new one does not");
+    });
+}
+
+#[test]
 fn a_slot_that_loses_its_arbiter_again_and_again_keeps_its_actors() {
     House::run(|house| async move {
         let (handle, chart) = house.admit("patient").await;

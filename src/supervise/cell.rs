@@ -27,6 +27,7 @@ use crate::supervise::handle::{ComponentName, Recipient};
 use crate::supervise::inbox::{Inbox, Pump};
 use crate::supervise::panics::guarded;
 use crate::supervise::residence::Seat;
+use crate::supervise::tenants::Tenancy;
 
 /// Makes the actor, in its context, for each incarnation anew.
 pub(super) type Make<A> = dyn Fn(&mut Context<A>) -> A + Send + Sync;
@@ -76,6 +77,7 @@ where
             #[cfg(feature = "chaos")]
             fault: None,
             report,
+            tenancy: Tenancy::begin(),
         });
     });
     Leash(leash)
@@ -90,6 +92,8 @@ struct Cell<A: Actor<Context = Context<A>>> {
     #[cfg(feature = "chaos")]
     fault: Option<Fault>,
     report: Report,
+    #[expect(dead_code, reason = "held for its drop, which comes last")]
+    tenancy: Tenancy,
 }
 
 enum Body<A: Actor<Context = Context<A>>> {

@@ -139,6 +139,7 @@ impl Children {
         entry.forgive();
         match entry.state {
             State::Running => {
+                entry.restarts += 1;
                 entry.set_ending(Next::Start(now), now);
                 self.end(index, Ending::Restart);
             }

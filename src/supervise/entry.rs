@@ -32,7 +32,8 @@ pub(super) struct Entry {
     attempt: u32,
     history: History,
     pub(super) gave_up: bool,
-    restarts: u64,
+    /// After a failure or on request.
+    pub(super) restarts: u64,
     last_exit: Option<Exit>,
 }
 

@@ -18,7 +18,8 @@
 //!   tried further), or its group restarted, or the supervisor above told, up to the process.
 //! - **No silence.** An actor that hears nothing for `hang` while its arbiter is well is restarted;
 //!   an arbiter that does not answer is replaced with everything on it, and what was detached from
-//!   actors lives on if it wakes. Lateness of the watcher is held against nobody.
+//!   actors (by `tenants::spawn`) lives on if it wakes; the arbiter ends with the last of it.
+//!   Lateness of the watcher is held against nobody.
 //! - **One at a time.** The next incarnation starts when the last one has been dropped; only one
 //!   that does not answer is left behind, and it is fed no more.
 //! - **Supervisors fall too**, and their children never notice.
@@ -66,6 +67,7 @@ pub mod supervisor;
 #[cfg(test)]
 mod supervisor_tests;
 mod table;
+pub mod tenants;
 #[cfg(test)]
 mod trial;
 pub mod view;

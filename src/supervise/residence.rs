@@ -1,4 +1,5 @@
-//! One slot: the arbiter that lives there now, its heartbeat, and moving in a new one.
+//! One slot: the arbiter that lives there now, its heartbeat, moving in a new one, and clearing out
+//! those that were replaced.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use crate::supervise::backoff::Backoff;
 use crate::supervise::beat::BeatWatch;
 use crate::supervise::intensity::{History, Intensity};
 use crate::supervise::slot::{Generation, Loss, SlotId, SlotReplaced};
+use crate::supervise::tenants::Tenants;
 
 /// Threads that a runtime may keep for blocking calls. tokio's default is 512 for each of them.
 const MAX_BLOCKING_THREADS: usize = 4;
@@ -45,6 +47,20 @@ struct State {
     attempt: u32,
     not_before: Instant,
     since: Instant,
+    tenants: Arc<Tenants>,
+    /// Replaced, and not known to have ended.
+    former: Vec<Former>,
+}
+
+/// An arbiter that was replaced. It hangs, or somebody still lives on it.
+#[derive(Debug)]
+struct Former {
+    arbiter: ArbiterHandle,
+    pulse: Arc<Pulse>,
+    tenants: Arc<Tenants>,
+    /// It was asked since it was replaced: whatever had been sent to it before, it has taken when
+    /// it answers.
+    asked: bool,
 }
 
 /// Shared with the arbiter's thread.
@@ -67,7 +83,7 @@ struct Tombstone {
 impl Residence {
     /// A slot with a new arbiter in it.
     pub(super) fn open(slot: SlotId, attention: &Arc<Notify>) -> io::Result<Self> {
-        let (arbiter, pulse) = move_in(slot, attention)?;
+        let (arbiter, pulse, tenants) = move_in(slot, attention)?;
         let now = Instant::now();
         Ok(Self {
             slot,
@@ -81,6 +97,8 @@ impl Residence {
                 attempt: 0,
                 not_before: now,
                 since: now,
+                tenants,
+                former: Vec::new(),
             }),
         })
     }
@@ -109,7 +127,7 @@ impl Residence {
         let mut state = self.lock();
         let why = if self.requested.load(Ordering::Acquire) {
             return Some(Loss::Requested);
-        } else if state.pulse.dead.load(Ordering::Acquire) || !state.arbiter.alive() {
+        } else if state.pulse.is_dead() || !state.arbiter.alive() {
             Loss::Dead
         } else if beat && state.is_silent() {
             Loss::Hung
@@ -127,7 +145,7 @@ impl Residence {
         attention: &Arc<Notify>,
         now: Instant,
     ) -> io::Result<SlotReplaced> {
-        let (arbiter, pulse) = move_in(self.slot, attention)?;
+        let (arbiter, pulse, tenants) = move_in(self.slot, attention)?;
         self.requested.store(false, Ordering::Release);
         let mut state = self.lock();
         let backoff = Backoff::default();
@@ -139,8 +157,13 @@ impl Residence {
         state.attempt += 1;
         state.not_before = now + delay;
         state.since = now;
-        state.arbiter = arbiter;
-        state.pulse = pulse;
+        let former = Former {
+            arbiter: std::mem::replace(&mut state.arbiter, arbiter),
+            pulse: std::mem::replace(&mut state.pulse, pulse),
+            tenants: std::mem::replace(&mut state.tenants, tenants),
+            asked: false,
+        };
+        state.former.push(former);
         state.watch = BeatWatch::default();
         let generation = Generation(self.newest.fetch_add(1, Ordering::AcqRel) + 1);
         Ok(SlotReplaced {
@@ -149,6 +172,11 @@ impl Residence {
             why,
             recent: state.history.record(now).count,
         })
+    }
+
+    /// Stops the arbiters that were replaced, answer, and carry nobody any more.
+    pub(super) fn clear_out(&self) {
+        self.lock().former.retain_mut(Former::is_needed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -160,13 +188,32 @@ impl Residence {
 impl State {
     /// One look, and the next question if the last one was answered.
     fn is_silent(&mut self) -> bool {
-        let answered = !self.pulse.asked.load(Ordering::Acquire);
+        let answered = self.pulse.has_answered();
         if answered {
-            self.pulse.asked.store(true, Ordering::Release);
-            let pulse = Arc::clone(&self.pulse);
-            self.arbiter.spawn_fn(move || pulse.answer());
+            self.pulse.ask(&self.arbiter);
         }
         self.watch.look(answered)
+    }
+}
+
+// === impl Former ===
+
+impl Former {
+    /// One look. `false`: it has ended, or been told to.
+    fn is_needed(&mut self) -> bool {
+        if self.pulse.is_dead() || !self.arbiter.alive() {
+            return false;
+        }
+        if !self.pulse.has_answered() {
+            return true;
+        }
+        // No mailbox leads there any more: once empty, it stays so.
+        if self.asked && self.tenants.is_empty() {
+            return !self.arbiter.stop();
+        }
+        self.asked = true;
+        self.pulse.ask(&self.arbiter);
+        true
     }
 }
 
@@ -195,6 +242,20 @@ impl Seat {
 // === impl Pulse ===
 
 impl Pulse {
+    fn ask(self: &Arc<Self>, arbiter: &ArbiterHandle) {
+        self.asked.store(true, Ordering::Release);
+        let pulse = Arc::clone(self);
+        arbiter.spawn_fn(move || pulse.answer());
+    }
+
+    fn has_answered(&self) -> bool {
+        !self.asked.load(Ordering::Acquire)
+    }
+
+    fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
+    }
+
     fn answer(&self) {
         *self.answered_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.asked.store(false, Ordering::Release);
@@ -213,11 +274,16 @@ impl Drop for Tombstone {
     }
 }
 
-fn move_in(slot: SlotId, attention: &Arc<Notify>) -> io::Result<(ArbiterHandle, Arc<Pulse>)> {
+type NewArbiter = (ArbiterHandle, Arc<Pulse>, Arc<Tenants>);
+
+fn move_in(slot: SlotId, attention: &Arc<Notify>) -> io::Result<NewArbiter> {
+    let tenants = Arc::<Tenants>::default();
+    let here = Arc::clone(&tenants);
     let arbiter = Arbiter::try_with_tokio_rt(move || {
         // actix names the thread after the system, the same for every arbiter once cut to 15
         // bytes. Where this file does not exist, it keeps that name.
         drop(std::fs::write("/proc/thread-self/comm", slot.thread_name()));
+        here.move_in();
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(MAX_BLOCKING_THREADS)
@@ -234,5 +300,5 @@ fn move_in(slot: SlotId, attention: &Arc<Notify>) -> io::Result<(ArbiterHandle, 
         let _tombstone = tombstone;
         std::future::pending::<()>().await;
     });
-    Ok((arbiter.handle(), pulse))
+    Ok((arbiter.handle(), pulse, tenants))
 }

@@ -105,6 +105,13 @@ impl Group {
         self.table.views()
     }
 
+    /// Breaks a child, however deep, whatever state the supervisors are in. `false`: it does not
+    /// run just now, or there is none.
+    #[cfg(feature = "chaos")]
+    pub fn break_child(&self, inject: &Inject) -> bool {
+        Subtree::inject(self, inject)
+    }
+
     /// Its supervisor as a child of the supervisor above. It escalates unless told otherwise.
     pub fn spec(self: &Arc<Self>) -> ChildSpec {
         let group = Arc::clone(self);

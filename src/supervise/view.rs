@@ -18,7 +18,7 @@ pub struct ChildView {
     pub state: ChildState,
     /// Since when it is in that state.
     pub since: Instant,
-    /// How often it was started again after a failure, ever.
+    /// How often it was started again after a failure or on request, ever.
     pub restarts: u64,
     /// How it ended the last time, if ever.
     pub last_exit: Option<Exit>,

@@ -4,7 +4,6 @@
 //! whoever logs it; control characters that are left are escaped here.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,9 @@ use log::kv::{Error, Key, Value, VisitSource};
 use log::{Log, Metadata, Record};
 
 use crate::telemetry::log_writer::LogWriter;
+
+const DIM: &str = "\x1b[2m";
+const OFF: &str = "\x1b[0m";
 
 /// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,19 +42,25 @@ pub struct LogControl {
 /// If the log's thread cannot be started or a logger has been set already.
 pub fn start(form: Form, filter: &str) -> io::Result<LogControl> {
     let writer = LogWriter::start(io::stderr())?;
-    let logger = Arc::new(ArcSwap::from_pointee(logger(form, filter, &writer)));
+    let logger = Arc::new(ArcSwap::from_pointee(logger(form, filter, &writer, is_colourful())));
     let control = LogControl { form, writer, logger };
     log::set_boxed_logger(Box::new(control.clone())).map_err(io::Error::other)?;
     control.set_filter(filter);
     Ok(control)
 }
 
-fn logger(form: Form, filter: &str, writer: &LogWriter) -> Logger {
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+fn is_colourful() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+fn logger(form: Form, filter: &str, writer: &LogWriter, colour: bool) -> Logger {
+    // env_logger takes a pipe for no terminal, and would strip colours off it again.
+    let style = if colour { WriteStyle::Always } else { WriteStyle::Never };
     let mut builder = Builder::new();
-    // It sees the pipe to the writer only, and would take every colour out.
-    builder.write_style(if colour { WriteStyle::Always } else { WriteStyle::Never });
-    builder.parse_filters(filter).target(env_logger::Target::Pipe(Box::new(writer.clone())));
+    builder
+        .write_style(style)
+        .parse_filters(filter)
+        .target(env_logger::Target::Pipe(Box::new(writer.clone())));
     match form {
         Form::Text => builder.format(move |line, record| write_text(line, record, colour)),
         Form::Json => builder.format(write_json),
@@ -63,7 +71,7 @@ fn logger(form: Form, filter: &str, writer: &LogWriter) -> Logger {
 impl LogControl {
     /// Changes what is wanted, from the next record on.
     pub fn set_filter(&self, filter: &str) {
-        let logger = logger(self.form, filter, &self.writer);
+        let logger = logger(self.form, filter, &self.writer, is_colourful());
         log::set_max_level(logger.filter());
         self.logger.store(Arc::new(logger));
     }
@@ -87,26 +95,31 @@ impl Log for LogControl {
 }
 
 fn write_text(line: &mut Formatter, record: &Record<'_>, colour: bool) -> io::Result<()> {
-    let (on, off) = match (colour, record.level()) {
-        (false, _) => ("", ""),
-        (true, log::Level::Error) => ("\x1b[31m", "\x1b[0m"),
-        (true, log::Level::Warn) => ("\x1b[33m", "\x1b[0m"),
-        (true, log::Level::Info) => ("\x1b[32m", "\x1b[0m"),
-        (true, log::Level::Debug | log::Level::Trace) => ("\x1b[2m", "\x1b[0m"),
+    let (on, dim, off) = match (colour, record.level()) {
+        (false, _) => ("", "", ""),
+        (true, log::Level::Error) => ("\x1b[31m", DIM, OFF),
+        (true, log::Level::Warn) => ("\x1b[33m", DIM, OFF),
+        (true, log::Level::Info) => ("\x1b[32m", DIM, OFF),
+        (true, log::Level::Debug | log::Level::Trace) => (DIM, DIM, OFF),
     };
     let level = record.level().as_str().to_ascii_lowercase();
-    let mut text = clean(&record.args().to_string());
+    let text = clean(&record.args().to_string());
     let mut pairs = Pairs::default();
     record.key_values().visit(&mut pairs).map_err(io::Error::other)?;
+    write!(line, "{dim}{}{off} {on}{level:<5}{off} {text}", line.timestamp_millis())?;
+    if pairs.0.is_empty() {
+        return writeln!(line);
+    }
+    // The sentence is for people, the rest for those who look closer.
+    write!(line, "{dim}")?;
     for (key, value) in pairs.0 {
         let value = match value.as_str() {
             Some(text) if !needs_quotes(text) => text.to_owned(),
             Some(_) | None => value.to_string(),
         };
-        // Writing into a String cannot fail.
-        let Ok(()) = write!(text, " {key}={}", clean(&value)) else { unreachable!() };
+        write!(line, " {key}={}", clean(&value))?;
     }
-    writeln!(line, "{} {on}{level:<5}{off} {text}", line.timestamp_millis())
+    writeln!(line, "{off}")
 }
 
 fn write_json(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
@@ -160,11 +173,46 @@ impl<'kvs> VisitSource<'kvs> for Pairs {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     #[test]
     fn control_characters_cannot_forge_a_line() {
         assert_eq!(clean("a\nb\x1b[2J\n"), "a\n    b\\u{1b}[2J");
+    }
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_terminal_gets_colours_and_a_file_none() {
+        let line = |colour| {
+            let sink = Sink::default();
+            let writer = LogWriter::start(sink.clone()).unwrap();
+            let pairs = [("key", 1)];
+            let record = Record::builder()
+                .args(format_args!("said"))
+                .level(log::Level::Warn)
+                .key_values(&pairs)
+                .build();
+            logger(Form::Text, "info", &writer, colour).log(&record);
+            writer.flush_within(Duration::from_secs(10));
+            let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+            text.split_once(' ').unwrap().1.to_owned()
+        };
+        assert_eq!(line(false), "warn  said key=1\n");
+        assert_eq!(line(true), "\x1b[33mwarn \x1b[0m said\x1b[2m key=1\x1b[0m\n");
     }
 
     #[test]

@@ -9,6 +9,10 @@ use std::time::Duration;
 
 /// Lines that may wait for the thread.
 const QUEUE: usize = 8192;
+/// Lines that come within this are written together.
+const GATHER: Duration = Duration::from_millis(2);
+/// Bytes written at once.
+const BATCH: usize = 64 * 1024;
 
 /// Where log lines go: cloned into the logger, kept to flush at the end.
 #[derive(Clone)]
@@ -76,22 +80,43 @@ impl Write for LogWriter {
 /// Writes until every sender is gone. A sink that fails (disk full, closed terminal) loses lines,
 /// never the service.
 fn write_lines(mut sink: impl Write, lines: &Receiver<Item>, dropped: &AtomicU64) {
-    while let Ok(item) = lines.recv() {
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        let result = match item {
-            Item::Line(line) => sink.write_all(&line),
-            Item::Flush(done) => {
-                let flushed = sink.flush();
-                // Whoever asked may have stopped waiting.
-                let (Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(()))) =
-                    done.try_send(());
-                flushed
-            }
-        };
-        let lost = lost + u64::from(result.is_err());
-        if lost > 0 && writeln!(sink, "stagedoor: {lost} log lines were lost here").is_err() {
-            dropped.fetch_add(lost, Ordering::Relaxed);
+    let mut batch = Vec::new();
+    while let Ok(first) = lines.recv() {
+        let mut asked = None;
+        gather(first, &mut batch, &mut asked);
+        if asked.is_none() {
+            // Senders that find this thread awake need not wake it: that is most of a line's cost.
+            std::thread::park_timeout(GATHER);
         }
+        while batch.len() < BATCH
+            && asked.is_none()
+            && let Ok(next) = lines.try_recv()
+        {
+            gather(next, &mut batch, &mut asked);
+        }
+        write_batch(&mut sink, &batch, dropped);
+        batch.clear();
+        if let Some(done) = asked {
+            // Whoever asked may have stopped waiting.
+            let (Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(()))) =
+                done.try_send(());
+        }
+    }
+}
+
+fn gather(item: Item, batch: &mut Vec<u8>, asked: &mut Option<SyncSender<()>>) {
+    match item {
+        Item::Line(line) => batch.extend_from_slice(&line),
+        Item::Flush(done) => *asked = Some(done),
+    }
+}
+
+fn write_batch(sink: &mut impl Write, batch: &[u8], dropped: &AtomicU64) {
+    let written = sink.write_all(batch).and_then(|()| sink.flush());
+    let lines = || batch.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    let lost = dropped.swap(0, Ordering::Relaxed) + if written.is_err() { lines() } else { 0 };
+    if lost > 0 && writeln!(sink, "stagedoor: {lost} log lines were lost here").is_err() {
+        dropped.fetch_add(lost, Ordering::Relaxed);
     }
 }
 

@@ -4,10 +4,18 @@
 
 mod harness;
 
+mod accepting;
 mod balancing;
+#[cfg(feature = "chaos")]
+mod chaos;
 mod checking;
 mod crowd;
 mod definitions;
+mod dialling;
+mod docs;
+#[cfg(feature = "chaos")]
+mod failing;
+mod faults;
 mod floors;
 mod formats;
 mod holding;
@@ -19,4 +27,5 @@ mod reloading;
 mod settings;
 mod shipped;
 mod stopping;
+mod supervision;
 mod verdicts;

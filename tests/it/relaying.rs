@@ -1,14 +1,14 @@
 //! What happens to bytes, ends and faults on their way through.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Mutex;
-use std::sync::mpsc::{Sender, channel};
+use std::net::{Shutdown, TcpStream};
 
 use serde_json::{Value, json};
 
+use crate::harness::black_hole::BlackHole;
 use crate::harness::client::{Ended, connect, echoed, exchange, narrow, read_to_end, reset};
 use crate::harness::eventually::eventually;
+use crate::harness::pattern::pattern;
 use crate::harness::port::free_port;
 use crate::harness::process::resident_kib;
 use crate::harness::stagedoor::Stagedoor;
@@ -26,22 +26,6 @@ fn proxy(target: &Target) -> (Stagedoor, u16) {
     (Stagedoor::run(&definition(listen, &[target.address()])), listen)
 }
 
-/// Bytes that show any loss, doubling or change of order.
-fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
-}
-
-/// A target whose first connection is handed to the test.
-fn handed_over() -> (Target, std::sync::mpsc::Receiver<TcpStream>) {
-    let (sender, receiver) = channel();
-    let sender: Mutex<Sender<TcpStream>> = Mutex::new(sender);
-    let target = Target::new(move |stream| {
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
-        sender.lock().unwrap().send(stream).unwrap();
-    });
-    (target, receiver)
-}
-
 #[test]
 fn a_client_that_finishes_first_still_gets_the_whole_answer() {
     let target = Target::new(|mut stream| {
@@ -57,7 +41,7 @@ fn a_client_that_finishes_first_still_gets_the_whole_answer() {
 
 #[test]
 fn a_target_that_finishes_first_still_gets_the_whole_request() {
-    let (target, connections) = handed_over();
+    let (target, connections) = Target::handed_over();
     let (_stagedoor, listen) = proxy(&target);
     let mut client = connect(listen);
     let mut server = connections.recv().unwrap();
@@ -72,7 +56,7 @@ fn a_target_that_finishes_first_still_gets_the_whole_request() {
 
 #[test]
 fn a_reset_by_the_target_reaches_the_client_as_a_reset_after_what_was_sent() {
-    let (target, connections) = handed_over();
+    let (target, connections) = Target::handed_over();
     let (_stagedoor, listen) = proxy(&target);
     let mut client = connect(listen);
     let mut server = connections.recv().unwrap();
@@ -86,7 +70,7 @@ fn a_reset_by_the_target_reaches_the_client_as_a_reset_after_what_was_sent() {
 
 #[test]
 fn a_reset_by_the_client_reaches_the_target_as_a_reset() {
-    let (target, connections) = handed_over();
+    let (target, connections) = Target::handed_over();
     let (stagedoor, listen) = proxy(&target);
     let client = connect(listen);
     let mut server = connections.recv().unwrap();
@@ -133,9 +117,9 @@ fn single_bytes_go_through_one_by_one() {
 
 #[test]
 fn a_reader_that_stalls_holds_the_writer_back_and_not_the_memory_of_the_proxy() {
-    let (target, connections) = handed_over();
+    let (target, connections) = Target::handed_over();
     let (stagedoor, listen) = proxy(&target);
-    let before = resident_kib(&stagedoor);
+    let before = resident_kib(stagedoor.pid());
     let mut writers = Vec::new();
     let mut stalled = Vec::new();
     for _ in 0..50 {
@@ -161,7 +145,7 @@ fn a_reader_that_stalls_holds_the_writer_back_and_not_the_memory_of_the_proxy() 
             }
         }
     }
-    let grown = resident_kib(&stagedoor).saturating_sub(before);
+    let grown = resident_kib(stagedoor.pid()).saturating_sub(before);
     assert!(grown < 50 * 64, "{grown} KiB for 50 stalled relays");
     drop(stalled);
 }
@@ -190,17 +174,9 @@ fn a_client_whose_every_target_refuses_is_closed_at_once() {
 
 #[test]
 fn a_client_that_leaves_while_its_target_is_dialled_is_forgotten_at_once() {
-    // A full accept queue: the kernel answers no more SYNs there.
-    let full = TcpListener::bind("127.0.0.1:0").unwrap();
-    socket2::SockRef::from(&full).listen(0).unwrap();
-    let address = full.local_addr().unwrap();
-    let _queued: Vec<TcpStream> = std::iter::from_fn(|| {
-        TcpStream::connect_timeout(&address, std::time::Duration::from_millis(100)).ok()
-    })
-    .take(4)
-    .collect();
+    let hole = BlackHole::open();
     let listen = free_port();
-    let mut definition = definition(listen, &[address.to_string()]);
+    let mut definition = definition(listen, &[hole.address().to_string()]);
     definition["proxy"]["connect_timeout"] = json!("60s");
     let stagedoor = Stagedoor::run(&definition);
     let client = connect(listen);
@@ -227,7 +203,7 @@ fn an_idle_session_is_ended_and_says_why() {
 
 #[test]
 fn a_half_closed_session_ends_after_its_own_timeout() {
-    let (target, connections) = handed_over();
+    let (target, connections) = Target::handed_over();
     let listen = free_port();
     let mut definition = definition(listen, &[target.address()]);
     definition["limits"] = json!({ "half_close_timeout": "150ms" });

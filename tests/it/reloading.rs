@@ -198,7 +198,7 @@ fn two_processes_do_not_fight_over_one_control_socket() {
     let socket = format!("admin.socket={}", first.socket().display());
     let other = free_port();
     let second = Stagedoor::run_with(&definition(other, &target.address()), &["--set", &socket]);
-    second.logged("running without a control socket: another stagedoor answers there");
+    second.logged("another stagedoor answers there; this process runs without one");
     assert_eq!(exchange(other, b"").0, b"1");
     drop(second);
     assert_eq!(first.json(&["status"])["services"][0]["listen"], format!("127.0.0.1:{listen}"));

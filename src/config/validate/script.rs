@@ -197,26 +197,13 @@ pub fn warn_of_nanoseconds(at: &KeyPath, report: &mut Report<'_>) {
     }
 }
 
-fn templates_of(action: &Action) -> Vec<&Template> {
-    match action {
-        Action::Send(template)
-        | Action::Expect(Matcher::Bytes(template))
-        | Action::Reject(Matcher::Bytes(template)) => vec![template],
-        Action::Compare(comparison) => vec![&comparison.left, &comparison.right],
-        Action::Expect(Matcher::Regex(_))
-        | Action::Reject(Matcher::Regex(_))
-        | Action::ExpectClose
-        | Action::Wait(_) => Vec::new(),
-    }
-}
-
 fn captures_exist(
     action: &Action,
     known: &BTreeSet<String>,
     at: &KeyPath,
     report: &mut Report<'_>,
 ) {
-    for part in templates_of(action).into_iter().flat_map(|template| &template.parts) {
+    for part in action.templates().into_iter().flat_map(|template| &template.parts) {
         let Part::Capture(name) = part else { continue };
         if known.contains(&**name) {
             continue;

@@ -1,7 +1,13 @@
 //! What every test of behaviour is made of: the real binary, real servers, scripted targets.
 
+pub(crate) mod black_hole;
 pub(crate) mod client;
+pub(crate) mod control;
 pub(crate) mod eventually;
+pub(crate) mod injection;
+pub(crate) mod load;
+pub(crate) mod network;
+pub(crate) mod pattern;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod redis;

@@ -27,15 +27,42 @@ impl Stagedoor {
 
     /// The same with further arguments.
     pub(crate) fn run_with(definition: &serde_json::Value, arguments: &[&str]) -> Self {
+        Self::run_under(&[], &[definition], arguments)
+    }
+
+    /// The same with several definitions, started by `wrapper`, which must become the proxy.
+    pub(crate) fn run_under(
+        wrapper: &[&str],
+        definitions: &[&serde_json::Value],
+        arguments: &[&str],
+    ) -> Self {
+        let stagedoor = Self::launch(wrapper, definitions, arguments);
+        stagedoor.logged("ready");
+        stagedoor
+    }
+
+    /// The same, without waiting until it listens: it may never do.
+    pub(crate) fn launch(
+        wrapper: &[&str],
+        definitions: &[&serde_json::Value],
+        arguments: &[&str],
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("service.json");
-        std::fs::write(&file, serde_json::to_vec_pretty(definition).expect("it is JSON"))
-            .expect("the folder can be written to");
-        let mut child = Command::new(BINARY)
-            .arg("run")
-            .arg(&file)
+        let files = definitions.iter().enumerate().map(|(index, definition)| {
+            let file = definition_in(&folder, index);
+            std::fs::write(&file, serde_json::to_vec_pretty(definition).expect("it is JSON"))
+                .expect("the folder can be written to");
+            file.into_os_string()
+        });
+        let mut line = wrapper.iter().map(Into::into).collect::<Vec<std::ffi::OsString>>();
+        line.extend([BINARY.into(), "run".into()]);
+        line.extend(files);
+        let mut child = Command::new(&line[0])
+            .args(&line[1..])
             .args(["--set", &format!("admin.socket={}", socket_in(&folder).display())])
             .args(arguments)
+            // Panics that are part of a test would fill its log.
+            .env("RUST_BACKTRACE", "0")
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary has been built");
@@ -45,14 +72,12 @@ impl Stagedoor {
             let log = Arc::clone(&log);
             move || follow(stderr, &log)
         });
-        let stagedoor = Self { child, folder, log };
-        stagedoor.logged("ready");
-        stagedoor
+        Self { child, folder, log }
     }
 
     /// The definition's file, to be changed before a reload.
     pub(crate) fn file(&self) -> PathBuf {
-        self.folder.path().join("service.json")
+        definition_in(&self.folder, 0)
     }
 
     /// Its control socket.
@@ -86,6 +111,13 @@ impl Stagedoor {
     /// Everything logged so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What it has complained of: everything at `warn` or above.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let level = |line: &String| line.split_whitespace().nth(1).map(str::to_owned);
+        let is_loud = |line: &String| matches!(level(line).as_deref(), Some("warn" | "error"));
+        self.log().into_iter().filter(is_loud).collect()
     }
 
     /// Runs another stagedoor command against this process.
@@ -124,6 +156,22 @@ impl Stagedoor {
         self.child.try_wait().expect("a child can be awaited").is_none()
     }
 
+    /// Its threads.
+    pub(crate) fn threads(&self) -> usize {
+        let folder = format!("/proc/{}/task", self.pid().as_raw_nonzero());
+        std::fs::read_dir(folder).expect("the process is still there").count()
+    }
+
+    /// The memory it has touched, in KiB.
+    #[cfg(feature = "chaos")]
+    pub(crate) fn resident(&self) -> usize {
+        let file = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(file).expect("the process is still there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.expect("Linux tells it")
+    }
+
     /// Its open descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
@@ -144,6 +192,11 @@ impl Drop for Stagedoor {
 /// Runs a command to its end.
 pub(crate) fn stagedoor(arguments: &[&str], folder: &Path) -> Output {
     Command::new(BINARY).args(arguments).current_dir(folder).output().expect("the binary runs")
+}
+
+fn definition_in(folder: &tempfile::TempDir, index: usize) -> PathBuf {
+    let number = if index == 0 { String::new() } else { format!("-{index}") };
+    folder.path().join(format!("service{number}.json"))
 }
 
 fn socket_in(folder: &tempfile::TempDir) -> PathBuf {

@@ -2,8 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Longer than anything here takes, so that a hang is a failure and not a hang.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A target that treats every connection alike, each on a thread of its own. The threads end with
 /// their connections, the listener with the test process.
@@ -60,9 +65,39 @@ impl Target {
         })
     }
 
+    /// Answers `PING` as `is_well` says then, and echoes whatever else comes.
+    pub(crate) fn checked(is_well: Arc<AtomicBool>) -> Self {
+        Self::new(move |mut stream| {
+            let mut buffer = [0; 16 * 1024];
+            while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                let answer = match &buffer[..count] {
+                    b"PING\r\n" if is_well.load(Ordering::Relaxed) => b"+PONG\r\n",
+                    b"PING\r\n" => b"-SICK\r\n",
+                    other => other,
+                };
+                if stream.write_all(answer).is_err() {
+                    return;
+                }
+            }
+        })
+    }
+
     /// Says its own number and closes.
     pub(crate) fn numbered(number: u8) -> Self {
         Self::new(move |mut stream| drop(stream.write_all(&[b'0' + number])))
+    }
+
+    /// Hands its connections to the test.
+    pub(crate) fn handed_over() -> (Self, Receiver<TcpStream>) {
+        let (sender, receiver) = channel();
+        let sender = Mutex::new(sender);
+        let target = Self::new(move |stream| {
+            stream.set_read_timeout(Some(PATIENCE)).expect("a deadline can be set");
+            let sender = sender.lock().expect("nobody panics while sending");
+            // The test may be over.
+            drop(sender.send(stream));
+        });
+        (target, receiver)
     }
 
     /// `127.0.0.1:port`.
