@@ -225,8 +225,8 @@ fn a_board_made_anew_keeps_the_leader_and_publishes_nothing() {
     assert_eq!(
         brief(&desk.says("b-")),
         [
-            "changed b:1 up to down",
             "publish nobody",
+            "changed b:1 up to down",
             "lost b:1",
             "publish leader a:1",
             "leader a:1: it alone claims the lead",

@@ -215,7 +215,7 @@ fn a_board_made_anew_goes_on_from_what_was_published() {
     assert_eq!(healths, [Health::Up, Health::Down, Health::Unknown]);
     assert!(desk.board.health().awaiting_first, "of `c` nothing was known");
     assert_eq!(brief(&desk.says("a.")), [""; 0], "one failure of three");
-    assert_eq!(brief(&desk.says("b+")), ["changed b:1 down to up", "publish"]);
+    assert_eq!(brief(&desk.says("b+")), ["publish", "changed b:1 down to up"]);
 }
 
 #[test]
