@@ -9,9 +9,10 @@ use crate::admin::view::{CheckView, ServiceView, StatusView, TargetView};
 pub fn status(out: &mut String, view: &StatusView) -> Result {
     let StatusView { version, pid, sessions, generation, .. } = view;
     let up = rough(Duration::from_secs(view.up_seconds));
+    let plural = if *sessions == 1 { "" } else { "s" };
     writeln!(
         out,
-        "stagedoor {version} · process {pid} · up {up} · {sessions} live sessions · configuration {generation}"
+        "stagedoor {version} · process {pid} · up {up} · {sessions} live session{plural} · configuration {generation}"
     )?;
     view.services.iter().try_for_each(|view| service(out, view))
 }
@@ -20,7 +21,11 @@ fn service(out: &mut String, view: &ServiceView) -> Result {
     let ServiceView { name, listen, balance, live, accepted, refused, cut, failed_dials, .. } =
         view;
     let inferred = if view.inferred { " (inferred from the checks)" } else { "" };
-    writeln!(out, "\n{name} on {listen} · balance {balance}{inferred}")?;
+    let balance = match view.targets.len() {
+        1 => "one target".to_owned(),
+        _ => format!("balance {balance}{inferred}"),
+    };
+    writeln!(out, "\n{name} on {listen} · {balance}")?;
     for alarm in &view.alarms {
         writeln!(out, "  ALARM: {alarm}")?;
     }
