@@ -32,9 +32,9 @@ fn at_a_start_nothing_is_known_and_first_verdicts_are_awaited() {
 #[test]
 fn first_verdicts_are_published_and_told() {
     let mut desk = balanced("ab");
-    assert_eq!(brief(&desk.says("a+")), ["first a:1 up", "publish"]);
+    assert_eq!(brief(&desk.says("a+")), ["publish", "first a:1 up"]);
     assert!(desk.board.health().awaiting_first);
-    assert_eq!(brief(&desk.says("b.")), ["first b:1 down", "publish"]);
+    assert_eq!(brief(&desk.says("b.")), ["publish", "first b:1 down"]);
     assert!(!desk.board.health().awaiting_first);
     assert_eq!(brief(&desk.says("a+ b.")), [""; 0], "nothing is news");
 }
@@ -43,9 +43,9 @@ fn first_verdicts_are_published_and_told() {
 fn a_target_that_goes_down_loses_its_sessions_after_it_was_published() {
     let mut desk = balanced("ab");
     desk.says("a+ b+ a. a.");
-    assert_eq!(brief(&desk.says("a.")), ["changed a:1 up to down", "publish", "lost a:1"]);
+    assert_eq!(brief(&desk.says("a.")), ["publish", "changed a:1 up to down", "lost a:1"]);
     desk.says("a+");
-    assert_eq!(brief(&desk.says("a+")), ["changed a:1 down to up", "publish"]);
+    assert_eq!(brief(&desk.says("a+")), ["publish", "changed a:1 down to up"]);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_target_with_several_checks_is_up_only_if_all_of_them_pass() {
     desk.ran(second.clone(), '+');
     assert_eq!(desk.health('a'), Health::Up);
     let effects = desk.ran(second, 'x');
-    assert_eq!(brief(&effects), ["changed a:1 up to down", "publish", "lost a:1"]);
+    assert_eq!(brief(&effects), ["publish", "changed a:1 up to down", "lost a:1"]);
 }
 
 #[test]
@@ -215,13 +215,13 @@ fn a_board_made_anew_goes_on_from_what_was_published() {
     assert_eq!(healths, [Health::Up, Health::Down, Health::Unknown]);
     assert!(desk.board.health().awaiting_first, "of `c` nothing was known");
     assert_eq!(brief(&desk.says("a.")), [""; 0], "one failure of three");
-    assert_eq!(brief(&desk.says("b+")), ["changed b:1 down to up", "publish"]);
+    assert_eq!(brief(&desk.says("b+")), ["publish", "changed b:1 down to up"]);
 }
 
 #[test]
 fn trouble_of_our_own_is_told_when_it_begins_and_when_it_ends() {
     let mut desk = balanced("a");
-    assert_eq!(brief(&desk.says("a+")), ["first a:1 up", "publish"]);
+    assert_eq!(brief(&desk.says("a+")), ["publish", "first a:1 up"]);
     let trouble = "trouble a:1 up: this process has no file descriptor left";
     assert_eq!(brief(&desk.says("ao")), [trouble]);
     assert!(desk.says("ao").is_empty());
