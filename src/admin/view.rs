@@ -50,8 +50,12 @@ pub struct ServiceView {
     pub bytes_to_target: u64,
     /// Bytes to clients, of ended sessions.
     pub bytes_to_client: u64,
+    /// What a person should look at, such as several targets that claim the lead.
+    pub alarms: Vec<String>,
     /// Its targets in the order written.
     pub targets: Vec<TargetView>,
+    /// Checks that belong to no target: they run, and decide nothing.
+    pub stray_checks: Vec<CheckView>,
 }
 
 /// One target.
@@ -63,14 +67,31 @@ pub struct TargetView {
     pub address: String,
     /// `unknown`, `up`, `down`; `unchecked` where nothing checks it.
     pub health: String,
+    /// Milliseconds since its health became what it is; absent where nothing checks it.
+    pub since_ms: Option<u64>,
     /// Live sessions.
     pub live: usize,
     /// Sessions ever led to it.
     pub total: u64,
-    /// The last verdict, in words.
+    /// Its checks, in the order written.
+    pub checks: Vec<CheckView>,
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckView {
+    /// The address that it asks.
+    pub address: String,
+    /// The verdict of its last run, in words; this and the following are absent before the first.
     pub verdict: Option<String>,
-    /// The last check, step by step.
+    /// Milliseconds since that run ended.
+    pub ago_ms: Option<u64>,
+    /// Milliseconds that it took.
+    pub took_ms: Option<u64>,
+    /// How it went, step by step.
     pub transcript: Option<String>,
+    /// How the run went that last changed the target's health.
+    pub changed_by: Option<String>,
 }
 
 /// `stagedoor tree`: one component and those that it supervises.

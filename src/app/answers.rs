@@ -8,12 +8,14 @@ use actix::{Actor, Context, Handler};
 use tokio::sync::oneshot;
 
 use crate::admin::command::{Ask, Command, Reply};
-use crate::admin::view::{ServiceView, StatusView, TargetView, TreeView};
+use crate::admin::view::{CheckView, ServiceView, StatusView, TargetView, TreeView};
 use crate::app::house::House;
 use crate::app::reload::{Reload, Reloader};
+use crate::health::recall::{Known, KnownCheck};
 use crate::health::snapshot::{Leadership, Snapshot};
-use crate::health::supervisor::{Known, Recall};
+use crate::health::supervisor::Recall;
 use crate::proxy::live::LiveService;
+use crate::routing::pool::Member;
 use crate::supervise::handle::Ref;
 use crate::supervise::tenants;
 
@@ -139,18 +141,20 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
         Leadership::Leader(key) => Some(key),
         Leadership::NotLed | Leadership::Nobody => None,
     });
-    let target = |member: &crate::routing::pool::Member| {
+    let known = known.get(&service.name).cloned().unwrap_or_default();
+    let target = |member: &Member| {
         let target = member.target();
-        let checked = health.and_then(|health| health.targets.get(&target.key));
-        let recalled = known.get(&(service.name.clone(), target.key.clone()));
+        let recalled = known.targets.get(&target.key);
+        // A target without checks counts as up; a person wants to see that nobody looks.
+        let checked = recalled.and(health).and_then(|health| health.targets.get(&target.key));
         TargetView {
             name: target.name.to_string(),
             address: target.address.to_string(),
             health: checked.map_or_else(|| "unchecked".to_owned(), ToString::to_string),
+            since_ms: recalled.map(|recalled| whole_millis(recalled.since)),
             live: member.live(),
             total: member.total(),
-            verdict: recalled.map(|recalled| recalled.verdict.clone()),
-            transcript: recalled.map(|recalled| recalled.transcript.clone()),
+            checks: recalled.map_or_else(Vec::new, |one| one.checks.iter().map(check).collect()),
         }
     };
     let members = live.table.pool().members();
@@ -175,6 +179,24 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
         cut: counts.cut.get(),
         bytes_to_target: counts.bytes_to_target.get(),
         bytes_to_client: counts.bytes_to_client.get(),
+        alarms: known.alarms.clone(),
         targets: members.iter().map(|member| target(member)).collect(),
+        stray_checks: known.strays.iter().map(check).collect(),
     }
+}
+
+fn check(known: &KnownCheck) -> CheckView {
+    let last = known.last.as_ref();
+    CheckView {
+        address: known.address.clone(),
+        verdict: last.map(|run| run.verdict.clone()),
+        ago_ms: last.map(|run| whole_millis(run.ago)),
+        took_ms: last.map(|run| whole_millis(run.took)),
+        transcript: last.map(|run| run.transcript.clone()),
+        changed_by: known.at_transition.clone(),
+    }
+}
+
+fn whole_millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

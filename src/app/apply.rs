@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::app::closing::Closer;
 use crate::app::house::House;
-use crate::app::limits::most_sessions;
+use crate::app::limits;
 use crate::config::check::HealthSpec;
 use crate::config::model::{Model, Service};
 use crate::config::names::{ListenAddress, TargetAddress};
@@ -69,9 +69,7 @@ pub async fn apply(house: &House, closer: &Closer, model: Arc<Model>) -> Result<
     }
     let previous = house.live.load_full();
     house.live.store(Arc::new(LiveServices::of(&model, &previous)));
-    house
-        .permits
-        .set_limit(model.node.max_connections.or_else(|| most_sessions(house.workers.len())));
+    house.permits.set_limit(limits::share_out(&model, house.workers.len()));
     if old.node.log.level != model.node.log.level {
         house.log.set_filter(&model.node.log.level);
     }

@@ -20,7 +20,7 @@ use crate::app::tree::RunningTree;
 use crate::app::{limits, shutdown, signals};
 use crate::config::load::Sources;
 use crate::config::model::{Model, Node};
-use crate::discovery::resolver::{NameMoved, Resolver, ResolverArgs};
+use crate::discovery::resolver::{self, NameMoved, Resolver, ResolverArgs};
 use crate::health::staff::Staff;
 use crate::health::supervisor::{HealthArgs, HealthSupervisor, HostMoved, TargetLost};
 use crate::proxy::desk::Desk;
@@ -195,6 +195,7 @@ impl Process {
                 let health = house.health.clone();
                 Recipient::from_fn(move |NameMoved { host }| health.tell(HostMoved { host }))
             },
+            look_up: Arc::new(resolver::system),
         };
         let reloader = ReloaderArgs {
             sources: Arc::clone(&self.sources),

@@ -24,7 +24,7 @@ pub async fn drain(house: &House, limit: Duration) {
     stop_accepting(house).await;
     let live = sessions(house);
     if live > 0 {
-        log::info!("stopping: {live} sessions may end by themselves for {limit:?}");
+        log::info!(sessions = live; "stopping: sessions may end by themselves for {limit:?}");
     }
     while sessions(house) > 0 && Instant::now() < deadline {
         tokio::time::sleep(LOOK).await;
@@ -36,7 +36,7 @@ pub async fn drain(house: &House, limit: Duration) {
 pub async fn cut_what_is_left(house: &House) {
     let cut = house.registry.cut_all(CutReason::Shutdown);
     if cut > 0 {
-        log::warn!("stopping: {cut} sessions cut");
+        log::warn!(sessions = cut; "stopping: sessions cut");
     }
     let deadline = Instant::now() + LAST_WORDS;
     while sessions(house) > 0 && Instant::now() < deadline {

@@ -10,4 +10,5 @@ pub mod validate;
 
 pub mod output;
 pub mod show;
+pub mod show_status;
 pub mod sources;

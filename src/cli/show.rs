@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::admin::command::Reply;
-use crate::admin::view::{ReloadView, ServiceView, StatusView, TargetView, TreeView};
+use crate::admin::view::{ReloadView, TreeView};
+use crate::cli::show_status::status;
 
 /// The answer as JSON, indented.
 pub fn json(reply: &Reply) -> String {
@@ -29,47 +30,6 @@ pub fn text(reply: &Reply) -> String {
     };
     written.expect("writing into a String cannot fail");
     out
-}
-
-fn status(out: &mut String, view: &StatusView) -> std::fmt::Result {
-    writeln!(
-        out,
-        "stagedoor {} · process {} · up {} · {} session{} · configuration {}",
-        view.version,
-        view.pid,
-        humantime::format_duration(std::time::Duration::from_secs(view.up_seconds)),
-        view.sessions,
-        if view.sessions == 1 { "" } else { "s" },
-        view.generation
-    )?;
-    view.services.iter().try_for_each(|view| service(out, view))
-}
-
-fn service(out: &mut String, view: &ServiceView) -> std::fmt::Result {
-    let inferred = if view.inferred { " (inferred)" } else { "" };
-    let balance = if view.targets.len() == 1 { "one target" } else { &view.balance };
-    writeln!(out, "\n{} on {} · {balance}{inferred}", view.name, view.listen)?;
-    writeln!(
-        out,
-        "  sessions {} live, {} accepted, {} refused, {} cut · dials failed {} · bytes {} up, {} down",
-        view.live,
-        view.accepted,
-        view.refused,
-        view.cut,
-        view.failed_dials,
-        view.bytes_to_target,
-        view.bytes_to_client
-    )?;
-    let width = view.targets.iter().map(|target| target.name.chars().count()).max().unwrap_or(0);
-    for target in &view.targets {
-        let TargetView { name, health, live, total, verdict, .. } = target;
-        let leads = if view.leader.as_ref() == Some(name) { "leader" } else { "" };
-        let verdict = verdict.as_deref().unwrap_or("");
-        let line =
-            format!("  {name:<width$}  {health:<9} {leads:<6}  {live} live of {total}  {verdict}");
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
 }
 
 fn tree(out: &mut String, view: &TreeView, first: &str, rest: &str) -> std::fmt::Result {

@@ -253,6 +253,13 @@ impl fmt::Display for Balance {
     }
 }
 
+impl Service {
+    /// Does anything judge its targets? Else all of them are taken to be up.
+    pub fn is_judged(&self) -> bool {
+        self.pool.check_health && self.health.is_some()
+    }
+}
+
 impl Target {
     /// A plain target at `address`, named after it, with weight 1.
     pub fn at(address: TargetAddress) -> Self {

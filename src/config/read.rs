@@ -82,8 +82,11 @@ pub fn read_tree(
         Some("json") => json::parse,
         Some("toml") => toml::parse,
         Some(_) | None => {
-            let what = "its name ends neither in .json nor in .toml";
-            problems.push(unreadable(path, asked_by, what));
+            let why = match path.metadata() {
+                Ok(_) => "its name ends neither in .json nor in .toml".to_owned(),
+                Err(error) => cause(&error),
+            };
+            problems.push(unreadable(path, asked_by, &why));
             return None;
         }
     };

@@ -13,10 +13,11 @@ use crate::config::check::{Check, Thresholds};
 use crate::config::model::{Balance, Service};
 use crate::config::names::{ServiceName, TargetKey};
 use crate::health::claims::{Claims, alarm_text};
-use crate::health::leader::{Change, LeaderRule, Ruling};
+use crate::health::effect::{Effect, Finished, changed, trouble};
+use crate::health::leader::{LeaderRule, Ruling};
 use crate::health::record::{CheckRecord, TargetRecord};
 use crate::health::snapshot::{Health, Leadership, ServiceHealth};
-use crate::health::transcript::Transcript;
+use crate::health::suspicion::Failure;
 use crate::health::verdict::Verdict;
 
 /// After the lead is lost, all targets are asked at the fast pace for this long.
@@ -38,48 +39,6 @@ pub struct ServiceBoard {
     claims: Claims,
     lead_lost: Option<Instant>,
     published: Arc<ServiceHealth>,
-}
-
-/// A run of a check is over.
-#[derive(Debug, Clone)]
-pub struct Finished {
-    /// Which check it was. One that the board does not know (any more) is ignored.
-    pub check: Arc<Check>,
-    /// What happened, and the verdict.
-    pub transcript: Arc<Transcript>,
-}
-
-/// What must be done, in the order given.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Publish this: new connections obey it from now on.
-    Publish(Arc<ServiceHealth>),
-    /// This target got traffic and gets none from now on: close its sessions as the service says.
-    /// Where one leads, they are aborted, before anything that follows is done.
-    Lost(TargetKey),
-    /// A target has been heard for the first time.
-    FirstVerdict(Transition),
-    /// A target's health changed.
-    Changed(Transition),
-    /// Another target leads, or none does.
-    LeaderChanged(Change),
-    /// A person should know.
-    Alarm(String),
-}
-
-/// A change of a target's health.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Transition {
-    /// Whose.
-    pub target: TargetKey,
-    /// What people call it.
-    pub name: Arc<str>,
-    /// From this.
-    pub from: Health,
-    /// To this.
-    pub to: Health,
-    /// The run that made the change; its verdict is the reason.
-    pub transcript: Arc<Transcript>,
 }
 
 impl ServiceBoard {
@@ -144,20 +103,20 @@ impl ServiceBoard {
         let record = target.and_then(|target| self.targets.get_mut(target));
         let Some(record) = record.map(Arc::make_mut) else {
             if let Some(run) = self.strays.iter_mut().find(|run| run.check == *check) {
-                run.saw(transcript, &self.thresholds);
+                run.saw(transcript, &self.thresholds, now);
             }
             return Vec::new();
         };
-        let from = record.health();
+        let (from, had) = (record.health(), record.trouble(check).cloned());
         let Some(run) = record.checks.iter_mut().find(|run| run.check == *check) else {
             return Vec::new();
         };
-        run.saw(transcript, &self.thresholds);
+        run.saw(transcript, &self.thresholds, now);
+        let mut effects = Vec::from_iter(trouble(record, had.as_ref(), transcript));
         if matches!(transcript.verdict, Verdict::CouldNotRun(_)) {
-            return Vec::new();
+            return effects;
         }
-        let mut effects = Vec::new();
-        effects.extend(changed(record, from, check, transcript));
+        effects.extend(changed(record, from, check, transcript, now));
         let (word, up) = (record.word(&transcript.verdict), record.health() == Health::Up);
         let heard = record.health() != Health::Unknown;
         let was_awaited = heard && record.awaited_until.take().is_some();
@@ -216,17 +175,17 @@ impl ServiceBoard {
         record.map_or(self.thresholds.interval, |record| record.standing.pace(&self.thresholds))
     }
 
-    /// A session could not connect to `target`, or a burst of its sessions was reset: should it be
-    /// checked now? At most once per `fast_interval`.
-    pub fn note_session_failure(&mut self, target: &TargetKey, now: Instant) -> bool {
+    /// A session failed on `target`: should it be checked now?
+    pub fn note_failure(&mut self, target: &TargetKey, failure: Failure, now: Instant) -> bool {
         let Some(record) = self.targets.get_mut(target) else { return false };
-        let record = Arc::make_mut(record);
         let fast = self.thresholds.fast_interval;
-        if record.hurried.is_some_and(|hurried| now.duration_since(hurried) < fast) {
-            return false;
-        }
-        record.hurried = Some(now);
-        true
+        Arc::make_mut(record).suspicions.note(failure, fast, now)
+    }
+
+    /// Would a failed session change nothing? Asked first, since failures may come by thousands.
+    pub fn is_deaf_to(&self, target: &TargetKey, now: Instant) -> bool {
+        let fast = self.thresholds.fast_interval;
+        self.targets.get(target).is_none_or(|record| record.suspicions.is_quiet(fast, now))
     }
 
     /// Everything that is kept, target by target, for people.
@@ -368,26 +327,4 @@ fn own_checks(checks: &[Arc<Check>], target: &TargetKey) -> Vec<Arc<Check>> {
         }
     }
     own
-}
-
-/// The change of a target's health that a run made, if it made one.
-fn changed(
-    record: &mut TargetRecord,
-    from: Health,
-    check: &Arc<Check>,
-    transcript: &Arc<Transcript>,
-) -> Option<Effect> {
-    let to = record.health();
-    if from == to {
-        return None;
-    }
-    if let Some(run) = record.checks.iter_mut().find(|run| run.check == *check) {
-        run.at_transition = Some(transcript.clone());
-    }
-    let (target, name) = (record.target.clone(), record.name.clone());
-    let transition = Transition { target, name, from, to, transcript: transcript.clone() };
-    Some(match from {
-        Health::Unknown => Effect::FirstVerdict(transition),
-        Health::Up | Health::Down => Effect::Changed(transition),
-    })
 }

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use crate::config::check::{Check, CheckKind, HealthSpec, Script, Thresholds};
 use crate::config::model::{Balance, Closing, Pool, Protocol, Service, SessionLimits, Target};
 use crate::config::names::{ListenAddress, ServiceName, TargetAddress, TargetKey};
-use crate::health::board::{Effect, Finished, ServiceBoard};
+use crate::health::board::ServiceBoard;
+use crate::health::effect::{Effect, Finished};
 use crate::health::leader_tests::verdict;
 use crate::health::snapshot::{Health, Leadership};
 use crate::health::transcript::Transcript;
@@ -140,6 +141,10 @@ fn one(effect: &Effect) -> String {
         Effect::LeaderChanged(change) => match &change.to {
             Some(leader) => format!("leader {leader}: {}", change.why),
             None => format!("no leader: {}", change.why),
+        },
+        Effect::Trouble(told) => match &told.trouble {
+            Some(trouble) => format!("trouble {} {}: {trouble}", told.target, told.health),
+            None => format!("no trouble {}", told.target),
         },
         Effect::Alarm(text) => format!("alarm: {text}"),
     }

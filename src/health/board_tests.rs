@@ -9,6 +9,7 @@ use crate::health::board::ServiceBoard;
 use crate::health::board_harness::{Desk, brief, check_of, key, service, with_checks};
 use crate::health::script_harness::{script, send};
 use crate::health::snapshot::Health;
+use crate::health::suspicion::Failure;
 use crate::health::verdict::Verdict;
 
 fn balanced(targets: &str) -> Desk {
@@ -50,7 +51,8 @@ fn a_target_that_goes_down_loses_its_sessions_after_it_was_published() {
 #[test]
 fn trouble_of_our_own_changes_nothing_and_is_shown() {
     let mut desk = balanced("a");
-    assert_eq!(brief(&desk.says("ao")), [""; 0]);
+    let told = "trouble a:1 unknown: this process has no file descriptor left";
+    assert_eq!(brief(&desk.says("ao")), [told]);
     assert!(desk.board.health().awaiting_first);
     desk.says("a+ ao ao ao ao");
     assert_eq!(desk.health('a'), Health::Up);
@@ -193,14 +195,12 @@ fn the_pace_follows_each_checks_own_state() {
 }
 
 #[test]
-fn a_session_that_fails_asks_for_a_check_at_most_once_per_fast_interval() {
-    let mut desk = balanced("a");
-    let mut ask = |millis| {
-        desk.now += Duration::from_millis(millis);
-        desk.board.note_session_failure(&key('a'), desk.now)
-    };
-    assert_eq!([ask(0), ask(50), ask(49), ask(1), ask(99)], [true, false, false, true, false]);
-    assert!(!desk.board.note_session_failure(&key('z'), desk.now), "nobody's target");
+fn a_session_that_fails_asks_for_a_check_of_its_target() {
+    let mut desk = balanced("ab");
+    let (now, failure) = (desk.now, Failure::Unreachable);
+    assert!(desk.board.note_failure(&key('a'), failure, now));
+    assert!(desk.board.is_deaf_to(&key('a'), now) && !desk.board.is_deaf_to(&key('b'), now));
+    assert!(!desk.board.note_failure(&key('z'), failure, now), "nobody's target");
 }
 
 #[test]
@@ -216,4 +216,14 @@ fn a_board_made_anew_goes_on_from_what_was_published() {
     assert!(desk.board.health().awaiting_first, "of `c` nothing was known");
     assert_eq!(brief(&desk.says("a.")), [""; 0], "one failure of three");
     assert_eq!(brief(&desk.says("b+")), ["changed b:1 down to up", "publish"]);
+}
+
+#[test]
+fn trouble_of_our_own_is_told_when_it_begins_and_when_it_ends() {
+    let mut desk = balanced("a");
+    assert_eq!(brief(&desk.says("a+")), ["first a:1 up", "publish"]);
+    let trouble = "trouble a:1 up: this process has no file descriptor left";
+    assert_eq!(brief(&desk.says("ao")), [trouble]);
+    assert!(desk.says("ao").is_empty());
+    assert_eq!(brief(&desk.says("a+")), ["no trouble a:1"]);
 }

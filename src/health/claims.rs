@@ -66,6 +66,21 @@ pub fn alarm_text(alarm: &Alarm, rule: Option<&LeaderRule>, inferred: bool) -> S
     }
 }
 
+/// What is wrong with the lead now, for as long as it is.
+pub fn standing_alarm(rule: &LeaderRule) -> Option<String> {
+    let claimants: Vec<&TargetKey> = rule.claimants().collect();
+    if claimants.len() < 2 {
+        return None;
+    }
+    let all = list(claimants.into_iter());
+    Some(match rule.leader() {
+        Some(leader) => format!("{all} claim the lead together; {leader} has it and keeps it"),
+        None => {
+            format!("nobody leads: {all} claim the lead together, and nothing tells them apart")
+        }
+    })
+}
+
 fn list<'a>(targets: impl Iterator<Item = &'a TargetKey>) -> String {
     targets.map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

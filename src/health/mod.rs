@@ -1,9 +1,12 @@
 //! Floor 3: what is known of targets. Knows nothing of sessions.
 
 pub mod supervisor;
+#[cfg(test)]
+mod supervisor_tests;
 
 pub mod checker;
 pub mod dialled;
+pub mod recall;
 pub mod report;
 pub mod staff;
 
@@ -15,6 +18,7 @@ mod board_led_tests;
 #[cfg(test)]
 mod board_tests;
 pub mod claims;
+pub mod effect;
 pub mod fault;
 pub mod fill;
 pub mod found;
@@ -44,6 +48,7 @@ mod segmentation_tests;
 pub mod shown;
 pub mod snapshot;
 pub mod state;
+pub mod suspicion;
 pub mod transcript;
 pub mod verdict;
 pub mod wait;

@@ -9,8 +9,9 @@ use crate::config::check::{Check, Thresholds};
 use crate::config::names::TargetKey;
 use crate::health::snapshot::Health;
 use crate::health::state::Standing;
+use crate::health::suspicion::Suspicions;
 use crate::health::transcript::Transcript;
-use crate::health::verdict::{Verdict, Word};
+use crate::health::verdict::{OwnTrouble, Verdict, Word};
 
 /// On top of a check's timeout, this long may its first verdict take to arrive.
 const GRACE: Duration = Duration::from_millis(200);
@@ -26,8 +27,10 @@ pub struct TargetRecord {
     pub checks: Vec<CheckRecord>,
     /// New connections wait for its first verdict until then; `None`: it is in, or overdue.
     pub awaited_until: Option<Instant>,
-    /// When a session's failure last made it be checked at once.
-    pub hurried: Option<Instant>,
+    /// What sessions met at it.
+    pub suspicions: Suspicions,
+    /// Since when its health is what it is.
+    pub since: Instant,
 }
 
 /// What is kept of one check.
@@ -41,6 +44,8 @@ pub struct CheckRecord {
     pub passing: bool,
     /// Its last run.
     pub last: Option<Arc<Transcript>>,
+    /// When that was over.
+    pub ran: Option<Instant>,
     /// The run that last changed its target's health.
     pub at_transition: Option<Arc<Transcript>>,
 }
@@ -48,7 +53,8 @@ pub struct CheckRecord {
 impl TargetRecord {
     /// A target that has not been asked yet.
     pub fn new(target: TargetKey, name: Arc<str>, checks: Vec<CheckRecord>, now: Instant) -> Self {
-        let mut record = Self { target, name, checks, awaited_until: None, hurried: None };
+        let (awaited_until, suspicions) = (None, Suspicions::default());
+        let mut record = Self { target, name, checks, awaited_until, suspicions, since: now };
         record.await_verdict(now);
         record
     }
@@ -83,6 +89,11 @@ impl TargetRecord {
         }
     }
 
+    /// The trouble of our own that the last run of one of its checks met.
+    pub fn trouble(&self, check: &Check) -> Option<&OwnTrouble> {
+        self.checks.iter().find(|record| *record.check == *check)?.trouble()
+    }
+
     /// The same target under a changed definition: a check that stays keeps all it has, and a new
     /// one stands as the target stood, until it has spoken.
     pub fn reconfigured(&self, name: Arc<str>, checks: &[Arc<Check>]) -> Self {
@@ -111,11 +122,19 @@ impl CheckRecord {
     /// A check that has not run yet.
     pub fn new(check: Arc<Check>) -> Self {
         let standing = Standing::default();
-        Self { check, standing, passing: false, last: None, at_transition: None }
+        Self { check, standing, passing: false, last: None, ran: None, at_transition: None }
+    }
+
+    /// The trouble of our own that its last run met.
+    pub fn trouble(&self) -> Option<&OwnTrouble> {
+        match &self.last.as_deref()?.verdict {
+            Verdict::CouldNotRun(trouble) => Some(trouble),
+            Verdict::Passed | Verdict::Failed(_) => None,
+        }
     }
 
     /// A run is over.
-    pub fn saw(&mut self, transcript: &Arc<Transcript>, thresholds: &Thresholds) {
+    pub fn saw(&mut self, transcript: &Arc<Transcript>, thresholds: &Thresholds, now: Instant) {
         self.standing.saw(&transcript.verdict, thresholds);
         match transcript.verdict {
             Verdict::Passed => self.passing = true,
@@ -123,5 +142,6 @@ impl CheckRecord {
             Verdict::CouldNotRun(_) => {}
         }
         self.last = Some(transcript.clone());
+        self.ran = Some(now);
     }
 }

@@ -1,7 +1,7 @@
 //! What the log says of health: transitions with their reason, and who leads.
 
 use crate::config::names::ServiceName;
-use crate::health::board::Transition;
+use crate::health::effect::{Transition, Trouble};
 use crate::health::leader::{Change, Why};
 use crate::health::snapshot::Health;
 
@@ -16,6 +16,20 @@ pub fn transition(service: &ServiceName, transition: &Transition) {
         level, service = service.as_str(), target:% = target, from:% = from, to:% = to;
         "target {name} is {to}: {}", transcript.verdict
     );
+}
+
+/// Trouble of our own keeps a target from being checked, or does so no more.
+pub fn trouble(service: &ServiceName, told: &Trouble) {
+    let Trouble { target, name, trouble, health } = told;
+    match trouble {
+        Some(trouble) => log::warn!(
+            service = service.as_str(), target:% = target;
+            "target {name} could not be checked, and stays {health}: {trouble}"
+        ),
+        None => log::info!(
+            service = service.as_str(), target:% = target; "target {name} can be checked again"
+        ),
+    }
 }
 
 /// Another target leads, or none does.

@@ -5,7 +5,6 @@
 //! publish again. Boards outlive it, and each is replaced whole at the end of a handler, so that a
 //! panic never leaves one half-changed; one that it fell over three times is made anew (`memory`).
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
@@ -13,14 +12,15 @@ use tokio::time::Instant;
 
 use crate::config::model::{Service, Target};
 use crate::config::names::{ServiceName, TargetAddress, TargetKey};
-use crate::health::board::{Effect, ServiceBoard};
+use crate::health::board::ServiceBoard;
 use crate::health::checker::CheckFinished;
+use crate::health::effect::Effect;
 use crate::health::memory::{Incarnation, Memory};
+use crate::health::recall::{Known, recall};
 use crate::health::report;
 use crate::health::snapshot::{ServiceHealth, Snapshot, SnapshotCell};
 use crate::health::staff::Staff;
-use crate::health::transcript::Transcript;
-use crate::health::verdict::Verdict;
+use crate::health::suspicion::Failure;
 use crate::supervise::handle::Recipient;
 
 /// What the health supervisor works with; all of it outlives the actor.
@@ -56,7 +56,7 @@ pub struct Configure {
     pub services: Vec<Arc<Service>>,
 }
 
-/// A session could not reach a target: look now.
+/// A session failed on a target: should it be checked at once?
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct TargetSuspected {
@@ -64,6 +64,8 @@ pub struct TargetSuspected {
     pub service: ServiceName,
     /// The target.
     pub target: TargetKey,
+    /// What the session met.
+    pub failure: Failure,
 }
 
 /// A host name stands for another address than before: its targets are new ones.
@@ -89,22 +91,10 @@ pub struct TargetLost {
     pub target: TargetKey,
 }
 
-/// What is known of every target's last check.
+/// What is known, for people.
 #[derive(Message)]
 #[rtype(result = "Known")]
 pub struct Recall;
-
-/// The last check of each target, in words.
-pub type Known = HashMap<(ServiceName, TargetKey), Recalled>;
-
-/// The last check of one target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recalled {
-    /// Its verdict.
-    pub verdict: String,
-    /// How it went.
-    pub transcript: String,
-}
 
 /// A board may have something to say by now.
 #[derive(Message)]
@@ -146,6 +136,7 @@ impl HealthSupervisor {
                 Effect::FirstVerdict(transition) | Effect::Changed(transition) => {
                     report::transition(name, &transition);
                 }
+                Effect::Trouble(trouble) => report::trouble(name, &trouble),
                 Effect::LeaderChanged(change) => report::leader_changed(name, &change),
                 Effect::Alarm(alarm) => log::error!(service = name.as_str(); "{alarm}"),
             }
@@ -269,10 +260,14 @@ impl Handler<TargetSuspected> for HealthSupervisor {
     type Result = ();
 
     fn handle(&mut self, suspected: TargetSuspected, _: &mut Self::Context) {
-        let TargetSuspected { service, target } = suspected;
+        let TargetSuspected { service, target, failure } = suspected;
         let now = Instant::now();
+        let known = self.memory().boards().get(&service).cloned();
+        if known.is_none_or(|board| board.is_deaf_to(&target, now)) {
+            return;
+        }
         let noted =
-            self.work(&service, |board| (Vec::new(), board.note_session_failure(&target, now)));
+            self.work(&service, |board| (Vec::new(), board.note_failure(&target, failure, now)));
         if noted == Some(true) {
             self.args.staff.check_now(&service, &target);
         }
@@ -298,6 +293,9 @@ impl Handler<HostMoved> for HealthSupervisor {
                 effects.extend(board.reconfigure(service, now));
                 (effects, ())
             });
+            for target in service.pool.targets.iter().filter(|target| is_there(target)) {
+                self.args.staff.check_now(&service.name, &target.key);
+            }
         }
         self.arm(now, ctx);
     }
@@ -307,20 +305,10 @@ impl Handler<Recall> for HealthSupervisor {
     type Result = MessageResult<Recall>;
 
     fn handle(&mut self, _: Recall, _: &mut Self::Context) -> Self::Result {
+        let now = Instant::now();
         let memory = self.memory();
-        let mut known = Known::new();
-        for (service, board) in memory.boards() {
-            for record in board.targets() {
-                let runs = record.checks.iter().filter_map(|check| check.last.as_ref());
-                // Of several checks the one that speaks against the target is the news.
-                let passed = |run: &&Arc<Transcript>| run.verdict == Verdict::Passed;
-                if let Some(run) = runs.min_by_key(passed) {
-                    let recalled =
-                        Recalled { verdict: run.verdict.to_string(), transcript: run.to_string() };
-                    known.insert((service.clone(), record.target.clone()), recalled);
-                }
-            }
-        }
+        let boards = memory.boards().iter();
+        let known = boards.map(|(service, board)| (service.clone(), recall(board, now))).collect();
         MessageResult(known)
     }
 }

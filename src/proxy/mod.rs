@@ -24,5 +24,5 @@ mod relay_bulk_tests;
 mod relay_tests;
 #[cfg(test)]
 mod relaying;
-mod splice;
+pub mod splice;
 pub mod watch;

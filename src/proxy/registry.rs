@@ -237,7 +237,7 @@ impl CutReason {
 impl fmt::Display for CutReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TargetDown => "target went down",
+            Self::TargetDown => "target went down or lost the lead",
             Self::TargetRemoved => "target was removed",
             Self::Shutdown => "shutdown",
             Self::Killed => "killed",

@@ -94,7 +94,9 @@ impl Router {
         let live = match self.desk.live.load().named(&name) {
             Some(live) => Arc::clone(live),
             // Removed by a reload. Those who came before are served while its targets are known.
-            None if self.is_forgotten(&name) => return held.ask.answer(Err(Refusal::Removed)),
+            None if self.is_forgotten(&held.ask.live) => {
+                return held.ask.answer(Err(Refusal::Removed));
+            }
             None => Arc::clone(&held.ask.live),
         };
         let refusal = match self.choice(&live).pick(&held.ask.facts, &held.ask.tried) {
@@ -105,8 +107,11 @@ impl Router {
             let since = held.ask.failing_since.unwrap_or(now);
             held.until = held.until.or(Some(since + live.service().pool.hold));
         }
+        if held.until.is_some_and(|until| until <= now) {
+            return held.ask.answer(Err(refusal));
+        }
         held.place = held.place.or_else(|| live.try_hold());
-        if held.until.is_some_and(|until| until <= now) || held.place.is_none() {
+        if held.place.is_none() {
             return held.ask.answer(Err(refusal));
         }
         if refusal == Refusal::AllTried {
@@ -115,15 +120,17 @@ impl Router {
         self.held.push(held);
     }
 
-    fn is_forgotten(&self, service: &ServiceName) -> bool {
-        !self.desk.snapshot.load().services.contains_key(service)
+    fn is_forgotten(&self, live: &LiveService) -> bool {
+        let service = live.service();
+        let snapshot = self.desk.snapshot.load();
+        service.is_judged() && !snapshot.services.contains_key(&service.name)
     }
 
     /// The choice for a service under its newest health, made anew only if either has changed.
     fn choice(&mut self, live: &Arc<LiveService>) -> &Choice {
         let service = live.service();
         let known = self.desk.snapshot.load().services.get(&service.name).cloned();
-        let health = match (service.pool.check_health, known) {
+        let health = match (service.is_judged(), known) {
             (false, _) => None,
             // Checked, and the board has not spoken of it yet.
             (true, None) => {

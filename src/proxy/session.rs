@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::config::model::{Service, SessionLimits};
 use crate::config::names::TargetKey;
 use crate::health::supervisor::TargetSuspected;
+use crate::health::suspicion::Failure;
 use crate::net::dial::{DialFault, dial};
 use crate::net::endpoint::Endpoint;
 use crate::net::socket::{Gone, Socket};
@@ -21,13 +22,13 @@ use crate::proxy::desk::{Desk, Route};
 use crate::proxy::live::LiveService;
 use crate::proxy::outcome::{Ending, Ledger};
 use crate::proxy::registry::{CutReason, Pass};
-use crate::proxy::relay::relay;
+use crate::proxy::relay::{End, Side, relay};
 use crate::proxy::watch::RelayLimits;
 use crate::proxy::worker::Incoming;
 use crate::routing::choice::{Facts, Refusal};
 use crate::routing::pool::Lease;
 
-/// All dials of one session together.
+/// All dials of one session together, unless it may be held for longer.
 const DIALS_IN_ALL: Duration = Duration::from_secs(10);
 /// So long may a target take to connect for a client that has nothing to say.
 const LISTENER_ONLY: Duration = Duration::from_millis(250);
@@ -62,7 +63,7 @@ impl Session {
         let Some(_permit) = self.live.permits.try_take() else { return Ending::OverLimit };
         let pass = self.desk.registry.enter(self.desk.index, &service.name, &self.client);
         // Stages before routing join here: proxy header, access, hello, TLS.
-        let (target, _lease) = match self.connect(&pass, ledger).await {
+        let (target, lease) = match self.connect(&pass, ledger).await {
             Ok(connected) => connected,
             Err(ending) => return ending,
         };
@@ -70,6 +71,9 @@ impl Session {
         let limits = relay_limits(&service.limits);
         let relayed = relay(&self.client, &target, limits, pass.meter(), pass.relay_cut()).await;
         ledger.relayed(&relayed);
+        if matches!(relayed.end, End::Reset(Side::Target) | End::Failed(Side::Target, _)) {
+            self.suspect(&lease.target().key, Failure::Reset);
+        }
         match pass.why_cut() {
             Some(cut) => Ending::Cut(cut),
             None => Ending::Relayed(relayed.end),
@@ -107,6 +111,8 @@ impl Session {
         let pool = &service.pool;
         let (mut tried, mut reroutes, mut dialled) = (Vec::new(), 0, Duration::ZERO);
         let (mut failing_since, mut failure) = (None, None);
+        // A client that may be held is dialled for as long as that.
+        let in_all = DIALS_IN_ALL.max(pool.hold);
         loop {
             let lease = match self.route(&tried, failing_since, ledger).await {
                 Ok(lease) => lease,
@@ -121,7 +127,7 @@ impl Session {
             ledger.dialling(&lease.target().name);
             pass.aim(&key);
             let started = Instant::now();
-            let left = DIALS_IN_ALL.saturating_sub(dialled);
+            let left = in_all.saturating_sub(dialled);
             let attempt = tokio::select! {
                 biased;
                 cut = pass.cut() => Err(Fate::Cut(cut)),
@@ -144,7 +150,7 @@ impl Session {
                     ledger.dial_failed();
                     tried.push(key);
                     let tries_left = u32::try_from(tried.len()).is_ok_and(|n| n <= pool.retries)
-                        && dialled < DIALS_IN_ALL;
+                        && dialled < in_all;
                     // Under `hold`, every target refusing is as good as every target being down.
                     let since = *failing_since.get_or_insert_with(Instant::now);
                     let held = since.elapsed() < pool.hold;
@@ -196,10 +202,18 @@ impl Session {
                 // It says nothing of this target; another may be on a network that we can reach.
                 return Fate::Failed(Ending::Hindered(error.to_string()));
             }
-            let (service, target) = (self.live.service().name.clone(), lease.target().key.clone());
-            self.desk.suspicions.tell(TargetSuspected { service, target });
+            self.suspect(&lease.target().key, Failure::Unreachable);
             unreachable(error.to_string())
         })
+    }
+
+    /// Tells whoever judges targets.
+    fn suspect(&self, target: &TargetKey, failure: Failure) {
+        let service = self.live.service();
+        if service.is_judged() {
+            let (service, target) = (service.name.clone(), target.clone());
+            self.desk.suspicions.tell(TargetSuspected { service, target, failure });
+        }
     }
 
     /// Looks at the newest snapshot again, between the connect and the first byte.

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
@@ -18,10 +19,14 @@ use crate::net::socket::Socket;
 const SIZE: usize = 256 * 1024;
 /// A pipe smaller than this (the user's pipe memory is used up) is not worth having.
 const LEAST: usize = 64 * 1024;
-/// The most pipes of one thread, in use and kept. Each takes two descriptors.
-const MOST: usize = 64;
+/// The most pipes of one thread, in use and kept, unless `allow` says fewer. Each takes two
+/// descriptors.
+pub const MOST: usize = 64;
 /// How many of them a thread keeps for later.
 const KEPT: usize = 16;
+
+/// Descriptors are a thing of the whole process, and so is what may be taken of them.
+static ALLOWED: AtomicUsize = AtomicUsize::new(MOST);
 
 thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { idle: Vec::new(), alive: 0 }) };
@@ -46,6 +51,11 @@ pub(super) struct Pipe {
     filled: usize,
 }
 
+/// Allows each thread this many pipes, and never more than `MOST`. Those that there are stay.
+pub fn allow(pipes: usize) {
+    ALLOWED.store(pipes.min(MOST), Ordering::Relaxed);
+}
+
 impl Pipe {
     /// Borrows an empty pipe, if there is one to be had.
     pub(super) fn take() -> Option<Self> {
@@ -53,7 +63,7 @@ impl Pipe {
             if let Some(ends) = pool.idle.pop() {
                 return Some(ends);
             }
-            if pool.alive == MOST {
+            if pool.alive >= ALLOWED.load(Ordering::Relaxed) {
                 return None;
             }
             let ends = Ends::open().ok()??;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use env_logger::fmt::Formatter;
-use env_logger::{Builder, Logger};
+use env_logger::{Builder, Logger, WriteStyle};
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Log, Metadata, Record};
 
@@ -42,17 +42,25 @@ pub struct LogControl {
 /// If the log's thread cannot be started or a logger has been set already.
 pub fn start(form: Form, filter: &str) -> io::Result<LogControl> {
     let writer = LogWriter::start(io::stderr())?;
-    let logger = Arc::new(ArcSwap::from_pointee(logger(form, filter, &writer)));
+    let logger = Arc::new(ArcSwap::from_pointee(logger(form, filter, &writer, is_colourful())));
     let control = LogControl { form, writer, logger };
     log::set_boxed_logger(Box::new(control.clone())).map_err(io::Error::other)?;
     control.set_filter(filter);
     Ok(control)
 }
 
-fn logger(form: Form, filter: &str, writer: &LogWriter) -> Logger {
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+fn is_colourful() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+fn logger(form: Form, filter: &str, writer: &LogWriter, colour: bool) -> Logger {
+    // env_logger takes a pipe for no terminal, and would strip colours off it again.
+    let style = if colour { WriteStyle::Always } else { WriteStyle::Never };
     let mut builder = Builder::new();
-    builder.parse_filters(filter).target(env_logger::Target::Pipe(Box::new(writer.clone())));
+    builder
+        .write_style(style)
+        .parse_filters(filter)
+        .target(env_logger::Target::Pipe(Box::new(writer.clone())));
     match form {
         Form::Text => builder.format(move |line, record| write_text(line, record, colour)),
         Form::Json => builder.format(write_json),
@@ -63,7 +71,7 @@ fn logger(form: Form, filter: &str, writer: &LogWriter) -> Logger {
 impl LogControl {
     /// Changes what is wanted, from the next record on.
     pub fn set_filter(&self, filter: &str) {
-        let logger = logger(self.form, filter, &self.writer);
+        let logger = logger(self.form, filter, &self.writer, is_colourful());
         log::set_max_level(logger.filter());
         self.logger.store(Arc::new(logger));
     }
@@ -165,11 +173,46 @@ impl<'kvs> VisitSource<'kvs> for Pairs {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     #[test]
     fn control_characters_cannot_forge_a_line() {
         assert_eq!(clean("a\nb\x1b[2J\n"), "a\n    b\\u{1b}[2J");
+    }
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_terminal_gets_colours_and_a_file_none() {
+        let line = |colour| {
+            let sink = Sink::default();
+            let writer = LogWriter::start(sink.clone()).unwrap();
+            let pairs = [("key", 1)];
+            let record = Record::builder()
+                .args(format_args!("said"))
+                .level(log::Level::Warn)
+                .key_values(&pairs)
+                .build();
+            logger(Form::Text, "info", &writer, colour).log(&record);
+            writer.flush_within(Duration::from_secs(10));
+            let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+            text.split_once(' ').unwrap().1.to_owned()
+        };
+        assert_eq!(line(false), "warn  said key=1\n");
+        assert_eq!(line(true), "\x1b[33mwarn \x1b[0m said\x1b[2m key=1\x1b[0m\n");
     }
 
     #[test]

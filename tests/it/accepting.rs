@@ -137,6 +137,7 @@ fn a_crowd_that_gathered_in_a_stall_is_served_and_nobody_else_waits_for_it() {
     assert_eq!(stagedoor.complaints(), [""; 0]);
     let status = stagedoor.json(&["status"]);
     assert_eq!(status["services"][0]["accepted"], CROWD);
+    assert_eq!(numbered.accepted(), CROWD);
 }
 
 /// Starts the binary with the IPv6 sockets of its first calls failing as on a kernel without IPv6.

@@ -77,12 +77,44 @@ fn what_a_target_does_before_its_first_byte_is_passed_on_as_what_it_is() {
     for (close, expected) in
         [(reset as fn(TcpStream), Ended::Reset), (drop as fn(TcpStream), Ended::Cleanly)]
     {
-        let (target, listen) = (Target::new(close), free_port());
+        let ((target, connections), listen) = (Target::handed_over(), free_port());
         let stagedoor = Stagedoor::run(&definition(listen, &[target.address()]));
-        assert_eq!(read_to_end(&mut connect(listen)), (Vec::new(), expected));
+        let (mut client, mut server) = (connect(listen), connections.recv().unwrap());
+        // Once this has arrived the dial is over: a reset before counts as a refusal.
+        client.write_all(b"?").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+        close(server);
+        assert_eq!(read_to_end(&mut client), (Vec::new(), expected));
+        drop(client);
         let line = stagedoor.logged("session ended");
         assert!(line.contains("by=target") && line.contains("stage=relay"), "{line}");
     }
+}
+
+#[test]
+fn a_burst_of_resets_makes_the_target_be_checked_at_once() {
+    let (is_well, listen) = (Arc::new(AtomicBool::new(true)), free_port());
+    let target = Target::new({
+        let is_well = Arc::clone(&is_well);
+        move |mut stream| {
+            let mut line = [0; 6];
+            match stream.read_exact(&mut line) {
+                Ok(()) if &line == b"PING\r\n" && is_well.load(Ordering::Relaxed) => {
+                    stream.write_all(b"+PONG\r\n").unwrap();
+                }
+                Ok(()) | Err(_) => reset(stream),
+            }
+        }
+    });
+    let mut definition = checked(listen, &[target.address()]);
+    definition["uptime_tests"]["config"]["interval"] = json!("1h");
+    let stagedoor = Stagedoor::run(&definition);
+    stagedoor.logged("is up");
+    is_well.store(false, Ordering::Relaxed);
+    for _ in 0..3 {
+        assert_eq!(exchange(listen, b"break!").1, Ended::Reset);
+    }
+    stagedoor.logged("is down");
 }
 
 /// Clients with addresses of their own, so that the ports that they use up are not the proxy's.
@@ -257,4 +289,38 @@ fn clients_are_held_while_every_target_is_down_if_the_service_says_so() {
     for client in &mut held {
         assert_eq!(echoed(client, b"at last"), b"at last");
     }
+}
+
+#[test]
+fn with_every_session_taken_there_are_descriptors_for_checks_commands_and_reloads() {
+    let (is_well, listen) = (Arc::new(AtomicBool::new(true)), free_port());
+    let target = Target::checked(Arc::clone(&is_well));
+    let mut definition = checked(listen, &[target.address()]);
+    definition["proxy"]["on_down"] = json!("keep");
+    let few = ["prlimit", "--nofile=160:160"];
+    let arguments = ["--set", "workers=2", "--set", "limits.max_connections=500"];
+    let stagedoor = Stagedoor::run_under(&few, &[&definition], &arguments);
+    let line = stagedoor.logged("limits.max_connections is 500");
+    let enough: usize =
+        line.split("enough for ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    // Each moves bulk both ways and reads none of it, so that whoever can have pipes has them.
+    let block = pattern(1 << 20);
+    let clients: Vec<TcpStream> = (0..enough + 5).map(|_| connect(listen)).collect();
+    for mut client in &clients {
+        client.set_nonblocking(true).unwrap();
+        while client.write(&block).is_ok() {}
+    }
+    eventually("as many as there may be", || (service(&stagedoor)["live"] == enough).then_some(()));
+    for (health, word) in [(false, "is down"), (true, "is up")] {
+        let mark = stagedoor.mark();
+        is_well.store(health, Ordering::Relaxed);
+        stagedoor.logged_after(mark, word);
+    }
+    definition["proxy"]["retries"] = json!(5);
+    std::fs::write(stagedoor.file(), definition.to_string()).unwrap();
+    assert_eq!(stagedoor.json(&["reload"])["generation"], 2);
+    drop(clients);
+    assert_eq!(exchange(listen, b"room again").0, b"room again");
+    let shortages = |line: &&String| line.contains("Too many open files");
+    assert_eq!(stagedoor.log().iter().find(shortages), None);
 }

@@ -5,17 +5,22 @@
 mod harness;
 
 mod accepting;
+mod balancing;
 #[cfg(feature = "chaos")]
 mod chaos;
+mod checking;
 mod crowd;
 mod definitions;
 mod dialling;
+mod docs;
 #[cfg(feature = "chaos")]
 mod failing;
 mod faults;
 mod floors;
 mod formats;
+mod holding;
 mod meaning;
+mod naming;
 mod redis_leader;
 mod relaying;
 mod reloading;
@@ -23,3 +28,4 @@ mod settings;
 mod shipped;
 mod stopping;
 mod supervision;
+mod verdicts;

@@ -6,6 +6,11 @@ use stagedoor::config::layers::{SettingsSources, settings};
 use stagedoor::config::load::{Sources, load, load_settings};
 use stagedoor::config::{schema, shape};
 
+use crate::harness::client::{connect, echoed};
+use crate::harness::port::free_port;
+use crate::harness::stagedoor::Stagedoor;
+use crate::harness::target::Target;
+
 #[test]
 fn a_file_cut_off_at_any_byte_is_refused_or_right_but_never_a_panic() {
     for shipped in ["examples/redis-sentinel/redis.json", "examples/connectivity/tcp.json"] {
@@ -29,16 +34,47 @@ fn a_file_cut_off_at_any_byte_is_refused_or_right_but_never_a_panic() {
 #[test]
 fn shipped_definitions_are_valid() {
     let folders = std::fs::read_dir("examples").unwrap().map(|entry| entry.unwrap().path());
+    let folders = folders.chain([PathBuf::from("conf/services")]);
     let definitions = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap());
     let definitions = definitions.map(|entry| entry.unwrap().path());
-    let is_definition = |path: &PathBuf| path.extension().is_some_and(|it| it == "json");
+    let is_definition =
+        |path: &PathBuf| path.extension().is_some_and(|it| it == "json" || it == "toml");
     let mut count = 0;
     for path in definitions.filter(is_definition) {
         let loaded = load(&Sources { paths: vec![path.clone()], ..Sources::default() });
         assert!(loaded.model.is_some(), "{}: {:?}", path.display(), loaded.problems);
         count += 1;
     }
-    assert!(count >= 2 && Path::new("examples/redis-sentinel/README.md").exists());
+    assert!(count >= 4, "only {count}");
+}
+
+#[test]
+fn shipped_checks_are_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut count = 0;
+    for entry in std::fs::read_dir("conf/checks").unwrap() {
+        let check = std::fs::canonicalize(entry.unwrap().path()).unwrap();
+        let definition = serde_json::json!({
+            "listen_port": 1, "proxy": { "target_url": "a:1" }, "uptime_tests": { "check": check },
+        });
+        let path = folder.path().join("f.json");
+        std::fs::write(&path, definition.to_string()).unwrap();
+        let loaded = load(&Sources { paths: vec![path], ..Sources::default() });
+        assert!(loaded.problems.is_empty(), "{}: {:?}", check.display(), loaded.problems);
+        count += 1;
+    }
+    assert!(count >= 2, "only {count}");
+}
+
+#[test]
+fn the_shipped_settings_find_the_shipped_services_and_start_none() {
+    for name in ["conf/stagedoor.toml", "conf/stagedoor.json"] {
+        let settings = SettingsSources { config_files: vec![name.into()], ..Default::default() };
+        let loaded = load(&Sources { settings, ..Sources::default() });
+        assert!(loaded.problems.is_empty(), "{name}: {:?}", loaded.problems);
+        assert_eq!(loaded.model.map(|model| model.services.len()), Some(0));
+        assert_eq!(loaded.inactive.len(), 1);
+    }
 }
 
 #[test]
@@ -60,6 +96,25 @@ fn what_ships_says_the_defaults_and_names_every_key() {
         let last = key.rsplit('.').next().unwrap();
         assert!(text.contains(&format!("{last} = ")), "conf/stagedoor.toml misses {key}");
     }
+}
+
+#[test]
+fn the_first_minute_relays() {
+    let text = std::fs::read_to_string("examples/echo/echo.json").unwrap();
+    let mut definition: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let program = std::fs::read_to_string("examples/echo/main.rs").unwrap();
+    let target = definition["proxy"]["target_url"].as_str().unwrap();
+    let listen = format!("127.0.0.1 {}", definition["listen_port"]);
+    assert!(program.contains(target) && program.contains(&listen), "it says what to type");
+    // The same on other ports.
+    let (echo, listen) = (Target::echo(), free_port());
+    definition["listen_port"] = listen.into();
+    definition["proxy"]["target_url"] = echo.address().into();
+    definition["uptime_tests"]["check_list"][0]["url"] = echo.address().into();
+    let stagedoor = Stagedoor::run(&definition);
+    assert_eq!(echoed(&mut connect(listen), b"hello"), b"hello");
+    stagedoor.logged("is up: passed");
+    stagedoor.logged("session ended: the client finished first");
 }
 
 proptest::proptest! {

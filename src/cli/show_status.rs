@@ -1,0 +1,192 @@
+//! How `stagedoor status` looks on a terminal: a block a service, a line a target.
+
+use std::fmt::{Result, Write as _};
+use std::time::Duration;
+
+use crate::admin::view::{CheckView, ServiceView, StatusView, TargetView};
+
+/// Writes the status of a process.
+pub fn status(out: &mut String, view: &StatusView) -> Result {
+    let StatusView { version, pid, sessions, generation, .. } = view;
+    let up = rough(Duration::from_secs(view.up_seconds));
+    let plural = if *sessions == 1 { "" } else { "s" };
+    writeln!(
+        out,
+        "stagedoor {version} · process {pid} · up {up} · {sessions} live session{plural} · configuration {generation}"
+    )?;
+    view.services.iter().try_for_each(|view| service(out, view))
+}
+
+fn service(out: &mut String, view: &ServiceView) -> Result {
+    let ServiceView { name, listen, balance, live, accepted, refused, cut, failed_dials, .. } =
+        view;
+    let inferred = if view.inferred { " (inferred from the checks)" } else { "" };
+    let balance = match view.targets.len() {
+        1 => "one target".to_owned(),
+        _ => format!("balance {balance}{inferred}"),
+    };
+    writeln!(out, "\n{name} on {listen} · {balance}")?;
+    for alarm in &view.alarms {
+        writeln!(out, "  ALARM: {alarm}")?;
+    }
+    writeln!(
+        out,
+        "  sessions: {live} live of {accepted}, {refused} refused, {cut} cut · failed dials: \
+         {failed_dials} · {} to targets, {} to clients",
+        size(view.bytes_to_target),
+        size(view.bytes_to_client)
+    )?;
+    let heading = ["target", "health", "sessions", "last check"].map(str::to_owned);
+    let rows: Vec<[String; 4]> =
+        view.targets.iter().map(|target| row(target, view.leader.as_ref())).collect();
+    table(out, &[&[heading], &rows[..]].concat())?;
+    for check in &view.stray_checks {
+        writeln!(out, "  a check of {}, which is no target: {}", check.address, last(check))?;
+    }
+    Ok(())
+}
+
+fn row(target: &TargetView, leader: Option<&String>) -> [String; 4] {
+    let TargetView { name, address, health, live, total, .. } = target;
+    let shown = if name == address { name.clone() } else { format!("{name} ({address})") };
+    let leads = if leader == Some(name) { ", leads" } else { "" };
+    let since = target.since_ms.map(|ms| format!(" for {}", rough(Duration::from_millis(ms))));
+    let since = since.unwrap_or_default();
+    // Of several checks the one that speaks against the target is the news.
+    let passed = |check: &&CheckView| check.verdict.as_deref() == Some("passed");
+    let check = target.checks.iter().min_by_key(passed).map(last).unwrap_or_default();
+    [shown, format!("{health}{since}{leads}"), format!("{live} live of {total}"), check]
+}
+
+fn last(check: &CheckView) -> String {
+    match (&check.verdict, check.ago_ms) {
+        (Some(verdict), Some(ago)) => {
+            format!("{} ago: {verdict}", rough(Duration::from_millis(ago)))
+        }
+        (None, _) | (_, None) => "the first one runs".to_owned(),
+    }
+}
+
+/// Columns as wide as what is in them; the last one is left ragged.
+fn table(out: &mut String, rows: &[[String; 4]]) -> Result {
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths = [0, 1, 2].map(width);
+    for [first, second, third, last] in rows {
+        let [one, two, three] = widths;
+        let line = format!("  {first:<one$}  {second:<two$}  {third:<three$}  {last}");
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// A time in as many words as a person wants: `120ms`, `4s`, `3m 2s`, `2days 4h`.
+fn rough(time: Duration) -> String {
+    const MINUTE: u64 = 60;
+    const DAY: u64 = 24 * 60 * MINUTE;
+    let seconds = time.as_secs();
+    let kept = match seconds {
+        0 => Duration::from_millis(u64::from(time.subsec_millis())),
+        _ if seconds < DAY => Duration::from_secs(seconds),
+        _ => Duration::from_secs(seconds - seconds % (60 * MINUTE)),
+    };
+    humantime::format_duration(kept).to_string()
+}
+
+/// Bytes in the largest unit that leaves something before the point.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut left, mut unit) = (bytes as f64, "bytes");
+    for next in UNITS {
+        if left < 1024.0 {
+            break;
+        }
+        (left, unit) = (left / 1024.0, next);
+    }
+    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{left:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(verdict: &str, ago_ms: u64) -> CheckView {
+        CheckView {
+            address: "127.0.0.1:7001".to_owned(),
+            verdict: Some(verdict.to_owned()),
+            ago_ms: Some(ago_ms),
+            took_ms: Some(1),
+            transcript: None,
+            changed_by: None,
+        }
+    }
+
+    fn target(name: &str, health: &str, checks: Vec<CheckView>) -> TargetView {
+        TargetView {
+            name: name.to_owned(),
+            address: name.to_owned(),
+            health: health.to_owned(),
+            since_ms: (health != "unchecked").then_some(183_000),
+            live: 1,
+            total: 12,
+            checks,
+        }
+    }
+
+    fn a_service() -> ServiceView {
+        ServiceView {
+            name: "redis".to_owned(),
+            listen: "0.0.0.0:6379".to_owned(),
+            balance: "leader".to_owned(),
+            inferred: true,
+            leader: Some("127.0.0.1:7001".to_owned()),
+            live: 1,
+            accepted: 12,
+            refused: 2,
+            failed_dials: 0,
+            cut: 3,
+            bytes_to_target: 900,
+            bytes_to_client: 3_500_000,
+            alarms: vec!["a and b claim the lead together".to_owned()],
+            targets: vec![
+                target("127.0.0.1:7001", "up", vec![check("passed", 120)]),
+                target("b", "down", vec![check("passed", 1), check("connection refused", 4_000)]),
+                target("c", "unchecked", Vec::new()),
+            ],
+            stray_checks: vec![check("connection refused", 40)],
+        }
+    }
+
+    #[test]
+    fn a_service_is_a_block_that_a_stranger_can_read() {
+        let mut out = String::new();
+        service(&mut out, &a_service()).unwrap();
+        assert_eq!(
+            out,
+            "
+redis on 0.0.0.0:6379 · balance leader (inferred from the checks)
+  ALARM: a and b claim the lead together
+  sessions: 1 live of 12, 2 refused, 3 cut · failed dials: 0 · 900 bytes to targets, 3.3 MiB to clients
+  target          health               sessions      last check
+  127.0.0.1:7001  up for 3m 3s, leads  1 live of 12  120ms ago: passed
+  b               down for 3m 3s       1 live of 12  4s ago: connection refused
+  c               unchecked            1 live of 12
+  a check of 127.0.0.1:7001, which is no target: 40ms ago: connection refused
+"
+        );
+    }
+
+    #[test]
+    fn times_and_sizes_have_as_many_digits_as_a_person_wants() {
+        let day = 24 * 3600;
+        for (millis, expected) in
+            [(7, "7ms"), (4_321, "4s"), (3_723_000, "1h 2m 3s"), (2 * day * 1000 + 1, "2days")]
+        {
+            assert_eq!(rough(Duration::from_millis(millis)), expected);
+        }
+        for (bytes, expected) in [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB")] {
+            assert_eq!(size(bytes), expected);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What is recalled of a service for people: its targets' checks, those of nobody, and alarms.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::names::{ServiceName, TargetKey};
+use crate::health::board::ServiceBoard;
+use crate::health::claims::standing_alarm;
+use crate::health::record::{CheckRecord, TargetRecord};
+
+/// Everything, by service.
+pub type Known = HashMap<ServiceName, KnownService>;
+
+/// What is known of one service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownService {
+    /// Its targets that have checks.
+    pub targets: HashMap<TargetKey, KnownTarget>,
+    /// Checks that belong to no target.
+    pub strays: Vec<KnownCheck>,
+    /// What a person should look at.
+    pub alarms: Vec<String>,
+}
+
+/// What is known of one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownTarget {
+    /// How long its health has been what it is.
+    pub since: Duration,
+    /// Its checks, in the order written.
+    pub checks: Vec<KnownCheck>,
+}
+
+/// What is known of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownCheck {
+    /// The address that it asks.
+    pub address: String,
+    /// Its last run.
+    pub last: Option<KnownRun>,
+    /// How the run went that last changed its target's health.
+    pub at_transition: Option<String>,
+}
+
+/// The last run of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownRun {
+    /// How long ago it ended.
+    pub ago: Duration,
+    /// How long it took.
+    pub took: Duration,
+    /// Its verdict, in words.
+    pub verdict: String,
+    /// How it went, step by step.
+    pub transcript: String,
+}
+
+/// What a board knows.
+pub fn recall(board: &ServiceBoard, now: Instant) -> KnownService {
+    let target = |record: &TargetRecord| KnownTarget {
+        since: now.duration_since(record.since),
+        checks: record.checks.iter().map(|record| check(record, now)).collect(),
+    };
+    KnownService {
+        targets: board.targets().map(|record| (record.target.clone(), target(record))).collect(),
+        strays: board.strays().iter().map(|record| check(record, now)).collect(),
+        alarms: board.leader().and_then(standing_alarm).into_iter().collect(),
+    }
+}
+
+fn check(record: &CheckRecord, now: Instant) -> KnownCheck {
+    let last = record.last.as_ref().zip(record.ran).map(|(run, ran)| KnownRun {
+        ago: now.duration_since(ran),
+        took: run.took,
+        verdict: run.verdict.to_string(),
+        transcript: run.to_string(),
+    });
+    KnownCheck {
+        address: record.check.address.to_string(),
+        last,
+        at_transition: record.at_transition.as_ref().map(ToString::to_string),
+    }
+}
