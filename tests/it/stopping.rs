@@ -37,6 +37,20 @@ fn term_lets_sessions_end_by_themselves_and_accepts_no_new_ones() {
 }
 
 #[test]
+fn who_waits_in_the_accept_queue_when_the_port_is_given_up_is_served() {
+    let (target, listen) = (Target::echo(), free_port());
+    let mut stagedoor = Stagedoor::run(&definition(listen, &target));
+    stagedoor.signal(Signal::STOP);
+    let waiting: Vec<_> = (0..200).map(|_| connect(listen)).collect();
+    stagedoor.signal(Signal::TERM);
+    stagedoor.signal(Signal::CONT);
+    for mut client in waiting {
+        assert_eq!(echoed(&mut client, b"in time"), b"in time");
+    }
+    assert_eq!(stagedoor.ended().code(), Some(0));
+}
+
+#[test]
 fn a_second_term_ends_it_now() {
     let (target, listen) = (Target::echo(), free_port());
     let mut stagedoor = Stagedoor::run(&definition(listen, &target));
