@@ -15,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::admin::command::{Ask, Command, Reply};
+use crate::net::listen::remove_if_stale;
 use crate::supervise::handle::Recipient;
 use crate::supervise::tenants;
 
@@ -54,17 +55,9 @@ impl ControlSocket {
     /// Binds `path`, mode 0600.
     ///
     /// # Errors
-    /// `AddrInUse` if a living process answers there; else what the system says.
+    /// `AddrInUse` if a living process listens there; else what the system says.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        match std::fs::symlink_metadata(path) {
-            Ok(found) if is_socket(&found) => std::fs::remove_file(path)?,
-            Ok(_) => return Err(io::Error::other("there is a file of another kind")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+        remove_if_stale(path)?;
         // Bound under a private name and moved: nobody can connect before the mode is set.
         let private = path.with_extension(format!("{}.new", std::process::id()));
         let listener = std::os::unix::net::UnixListener::bind(&private)?;
@@ -85,10 +78,6 @@ impl ControlSocket {
             log::warn!(path:% = self.path.display(); "control socket not removed: {error}");
         }
     }
-}
-
-fn is_socket(found: &std::fs::Metadata) -> bool {
-    std::os::unix::fs::FileTypeExt::is_socket(&found.file_type())
 }
 
 // === impl ControlServer ===
