@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::config::model::{Service, SessionLimits};
+use crate::config::model::SessionLimits;
 use crate::config::names::TargetKey;
 use crate::health::supervisor::TargetSuspected;
 use crate::health::suspicion::Failure;
@@ -136,14 +136,9 @@ impl Session {
                 }
             };
             dialled += started.elapsed();
-            match attempt {
-                Ok(target) => match pass.connected(&target) {
-                    Ok(()) if self.still_wanted(service, &key) => return Ok((target, lease)),
-                    // It lost the lead while we dialled: not a byte may reach it.
-                    Ok(()) => {}
-                    Err(cut) if cut.is_of_target() => {}
-                    Err(cut) => return Err(Ending::Cut(cut)),
-                },
+            match attempt.and_then(|target| self.admit(pass, target, &key)) {
+                Ok(target) => return Ok((target, lease)),
+                // It lost the lead while we dialled: not a byte may reach it.
                 Err(Fate::Cut(cut)) if cut.is_of_target() => {}
                 Err(Fate::Cut(cut)) => return Err(Ending::Cut(cut)),
                 Err(Fate::Failed(failed)) => {
@@ -216,13 +211,35 @@ impl Session {
         }
     }
 
-    /// Looks at the newest snapshot again, between the connect and the first byte.
-    fn still_wanted(&self, service: &Service, target: &TargetKey) -> bool {
-        if !service.pool.check_health {
-            return true;
+    /// Between the connect and the first byte: may this target have the session still? Asked before
+    /// a cut can reach the client, which has seen nothing and goes elsewhere, and again once it can.
+    fn admit(
+        &self,
+        pass: &Pass,
+        target: Arc<Socket>,
+        key: &TargetKey,
+    ) -> Result<Arc<Socket>, Fate> {
+        self.check_wanted(key)?;
+        pass.connected(&target).map_err(Fate::Cut)?;
+        self.check_wanted(key)?;
+        Ok(target)
+    }
+
+    /// Judges by the newest services and the newest snapshot: both may have changed since the
+    /// session began.
+    fn check_wanted(&self, target: &TargetKey) -> Result<(), Fate> {
+        let services = self.desk.live.load();
+        let live = services.named(&self.live.service().name).unwrap_or(&self.live);
+        let service = live.service();
+        if !service.pool.targets.iter().any(|kept| kept.key == *target) {
+            return Err(Fate::Cut(CutReason::TargetRemoved));
         }
         let snapshot = self.desk.snapshot.load();
-        snapshot.services.get(&service.name).is_none_or(|health| health.is_eligible(target))
+        let health = snapshot.services.get(&service.name).filter(|_| service.is_judged());
+        match health {
+            Some(health) if !health.is_eligible(target) => Err(Fate::Cut(CutReason::TargetDown)),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
