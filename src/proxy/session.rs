@@ -124,6 +124,10 @@ impl Session {
                 }
             };
             let key = lease.target().key.clone();
+            if tried.contains(&key) {
+                // The router has begun another round, under `hold`: this one begins with it.
+                tried.clear();
+            }
             ledger.dialling(&lease.target().name);
             pass.aim(&key);
             let started = Instant::now();
