@@ -89,7 +89,7 @@ impl Session {
         tokio::select! {
             biased;
             connected = self.find_target(pass, ledger) => connected,
-            () = self.client_leaves() => Err(Ending::ClientLeft),
+            () = self.client_leaves() => Err(left_by(pass)),
         }
     }
 
@@ -245,6 +245,12 @@ impl Session {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// Who made the client leave: a cut aborts its socket, which looks like a reset of its own.
+fn left_by(pass: &Pass) -> Ending {
+    let cut = pass.why_cut().filter(|_| pass.relay_cut().is_set());
+    cut.map_or(Ending::ClientLeft, Ending::Cut)
 }
 
 /// How a dial ended that connected nobody.

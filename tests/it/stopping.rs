@@ -77,6 +77,23 @@ fn a_drain_ends_at_its_limit() {
 }
 
 #[test]
+fn a_held_client_that_is_cut_at_the_limit_did_not_leave() {
+    let (listen, nobody) = (free_port(), free_port());
+    let mut definition = definition(listen, &Target::echo());
+    definition["proxy"] = json!({ "target_url": format!("127.0.0.1:{nobody}"), "hold": "1h" });
+    let mut stagedoor = Stagedoor::run_with(&definition, &["--set", "shutdown.timeout=200ms"]);
+    let mut held = connect(listen);
+    eventually("it is held", || {
+        let status = stagedoor.json(&["status"]);
+        (status["services"][0]["failed_dials"].as_u64()? >= 1).then_some(())
+    });
+    stagedoor.signal(Signal::TERM);
+    assert_eq!(stagedoor.ended().code(), Some(0));
+    assert_eq!(read_to_end(&mut held), (Vec::new(), Ended::Reset));
+    stagedoor.logged("session ended: shutdown");
+}
+
+#[test]
 fn a_signal_without_a_meaning_ends_nothing() {
     let (target, listen) = (Target::echo(), free_port());
     let mut stagedoor = Stagedoor::run(&definition(listen, &target));
