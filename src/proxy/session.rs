@@ -67,10 +67,9 @@ impl Session {
             Ok(connected) => connected,
             Err(ending) => return ending,
         };
-        ledger.relaying();
+        ledger.relaying(pass.meter());
         let limits = relay_limits(&service.limits);
         let relayed = relay(&self.client, &target, limits, pass.meter(), pass.relay_cut()).await;
-        ledger.relayed(&relayed);
         if matches!(relayed.end, End::Reset(Side::Target) | End::Failed(Side::Target, _)) {
             self.suspect(&lease.target().key, Failure::Reset);
         }
