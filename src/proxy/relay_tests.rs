@@ -211,6 +211,30 @@ async fn an_idle_timeout_with_bytes_in_flight_does_not_look_like_an_end() {
 }
 
 #[tokio::test]
+async fn an_idle_timeout_leaves_nothing_for_a_stalled_side_to_receive_later() {
+    let limits = RelayLimits { idle_timeout: Some(4 * SHORT), ..RelayLimits::default() };
+    let mut relaying = relaying::tcp(limits).await;
+    let said = pattern(1 << 14);
+    let mut written = 0;
+    // Until the window of the target, which reads nothing, is shut; what is said then stays in the
+    // kernel's queue, and none of it with us.
+    while !relaying.relay.sockets[1].has_unsent() {
+        relaying.client.write_all(&said).await.unwrap();
+        written += said.len() as u64;
+        let meter = &relaying.relay.meter;
+        let passed_on = async {
+            while meter.to_target.get() < written {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, passed_on).await.unwrap();
+    }
+    check_finished(&mut relaying.client).await;
+    assert!(matches!(relaying.relay.ended().await.end, End::IdleTimeout));
+    assert!(is_reset(timeout(SOON, relaying.target.read_to_end(&mut Vec::new())).await.unwrap()));
+}
+
+#[tokio::test]
 async fn a_relay_that_is_dropped_in_the_middle_resets_both_sides() {
     let mut relaying = relaying::tcp(RelayLimits::default()).await;
     relaying.client.write_all(b"half of").await.unwrap();
