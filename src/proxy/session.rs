@@ -18,7 +18,7 @@ use crate::net::dial::{DialFault, dial};
 use crate::net::endpoint::Endpoint;
 use crate::net::socket::{Gone, Socket};
 use crate::net::tuning::Tuning;
-use crate::proxy::desk::{Desk, Route};
+use crate::proxy::desk::{Desk, HeldSince, Route};
 use crate::proxy::live::LiveService;
 use crate::proxy::outcome::{Ending, Ledger};
 use crate::proxy::registry::{CutReason, Pass};
@@ -109,11 +109,11 @@ impl Session {
         let service = self.live.service();
         let pool = &service.pool;
         let (mut tried, mut reroutes, mut dialled) = (Vec::new(), 0, Duration::ZERO);
-        let (mut failing_since, mut failure) = (None, None);
+        let (held_since, mut failure) = (HeldSince::default(), None);
         // A client that may be held is dialled for as long as that.
         let in_all = DIALS_IN_ALL.max(pool.hold);
         loop {
-            let lease = match self.route(&tried, failing_since, ledger).await {
+            let lease = match self.route(&tried, &held_since, ledger).await {
                 Ok(lease) => lease,
                 Err(refusal) => {
                     return Err(match (refusal, failure) {
@@ -150,7 +150,7 @@ impl Session {
                     let tries_left = u32::try_from(tried.len()).is_ok_and(|n| n <= pool.retries)
                         && dialled < in_all;
                     // Under `hold`, every target refusing is as good as every target being down.
-                    let since = *failing_since.get_or_insert_with(Instant::now);
+                    let since = *held_since.get_or_init(Instant::now);
                     let held = since.elapsed() < pool.hold;
                     if !(tries_left || held) {
                         return Err(failed);
@@ -170,7 +170,7 @@ impl Session {
     async fn route(
         &self,
         tried: &[TargetKey],
-        failing_since: Option<Instant>,
+        held_since: &HeldSince,
         ledger: &mut Ledger,
     ) -> Result<Lease, Refusal> {
         ledger.routing(tried.is_empty());
@@ -178,7 +178,8 @@ impl Session {
             let (reply, answer) = oneshot::channel();
             let facts = Facts { client: self.peer.ip().map(|address| address.ip()) };
             let (live, tried) = (Arc::clone(&self.live), tried.to_vec());
-            let ask = Route { live, facts, tried, failing_since, reply };
+            let held_since = Arc::clone(held_since);
+            let ask = Route { live, facts, tried, held_since, reply };
             if self.desk.routes.tell(ask)
                 && let Ok(answer) = answer.await
             {
