@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::config::names::ServiceName;
 use crate::net::endpoint::Endpoint;
-use crate::proxy::registry::CutReason;
 use crate::proxy::meter::Meter;
+use crate::proxy::registry::CutReason;
 use crate::proxy::relay::{End, Side};
 use crate::routing::choice::Refusal;
 use crate::telemetry::counts::ServiceCounts;
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn a_relay_that_never_said_how_it_ended_has_relayed_what_it_has() {
         let counts = Arc::<ServiceCounts>::default();
-        let client = Endpoint::from_kernel(None);
+        let client = Endpoint::Unix(None);
         let mut ledger = Ledger::open(ServiceName::new("any"), Arc::clone(&counts), client);
         let meter = Arc::<Meter>::default();
         ledger.relaying(&meter);
