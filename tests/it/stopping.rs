@@ -133,7 +133,7 @@ fn the_log_is_coloured_on_a_terminal_only_and_only_if_colours_are_wanted() {
     let target = Target::echo();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("taken.json");
-    std::fs::write(&file, definition(target.port(), &target).to_string()).unwrap();
+    std::fs::write(&file, definition(target.port(), &Target::echo()).to_string()).unwrap();
     let run = format!("{BINARY} run {} --set admin.socket=/nowhere", file.display());
     let on_a_terminal = |unwanted: bool| {
         let mut script = std::process::Command::new("script");
