@@ -58,8 +58,8 @@ impl Acceptor {
         poll_fn(|cx| self.poll_accept(cx, accepted, limit)).await
     }
 
-    /// `accept` for those who poll. Pending only with nothing added to `accepted`.
-    pub fn poll_accept(
+    /// Pending only with nothing added to `accepted`.
+    fn poll_accept(
         &self,
         cx: &mut Context<'_>,
         accepted: &mut Vec<Accepted>,
