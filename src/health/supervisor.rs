@@ -286,13 +286,7 @@ impl Handler<HostMoved> for HealthSupervisor {
         };
         let services: Vec<Arc<Service>> = self.memory().services().values().cloned().collect();
         for service in services.iter().filter(|one| one.pool.targets.iter().any(is_there)) {
-            let mut without = Service::clone(service);
-            without.pool.targets.retain(|target| !is_there(target));
-            self.work(&service.name, |board| {
-                let mut effects = board.reconfigure(&without, now);
-                effects.extend(board.reconfigure(service, now));
-                (effects, ())
-            });
+            self.work(&service.name, |board| (board.forget(service, is_there, now), ()));
             for target in service.pool.targets.iter().filter(|target| is_there(target)) {
                 self.args.staff.check_now(&service.name, &target.key);
             }

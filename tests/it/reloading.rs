@@ -115,6 +115,24 @@ fn sessions_of_a_removed_target_are_closed_if_the_service_says_so() {
 }
 
 #[test]
+fn sessions_of_a_removed_target_that_was_checked_and_up_may_stay_if_the_service_says_so() {
+    let (old, new, listen) = (Target::echo(), Target::numbered(2), free_port());
+    let checked = |target: &Target| {
+        let mut definition = definition(listen, &target.address());
+        definition["proxy"]["check_host_against_uptime_tests"] = json!(true);
+        definition["uptime_tests"] = json!({ "commands": [], "config": { "interval": "50ms" } });
+        definition
+    };
+    let stagedoor = Stagedoor::run(&checked(&old));
+    let mut living = connect(listen);
+    assert_eq!(echoed(&mut living, b"before"), b"before");
+    rewrite(&stagedoor, &checked(&new));
+    changes(&stagedoor);
+    assert_eq!(exchange(listen, b"").0, b"2");
+    assert_eq!(echoed(&mut living, b"after"), b"after");
+}
+
+#[test]
 fn reloads_under_load_fail_nobody() {
     let (one, two, listen) = (Target::echo(), Target::echo(), free_port());
     let stagedoor = Stagedoor::run(&definition(listen, &one.address()));
