@@ -35,6 +35,18 @@ impl Closer {
         self.close(service, target, policy, CutReason::TargetDown)
     }
 
+    /// A target is about to lead. When this returns, no session of its service with another one
+    /// relays another byte: not even one from before the service was led. Returns how many were
+    /// cut.
+    pub fn target_leads(&self, service: &ServiceName, leader: &TargetKey) -> usize {
+        let why = CutReason::TargetDown;
+        let cut = self.registry.cut_others(service, leader, why);
+        if cut > 0 {
+            log::warn!(service = service.as_str(), leader:% = leader, sessions = cut; "sessions with others than the leader cut");
+        }
+        cut
+    }
+
     /// A target left its pool by a reload.
     pub fn target_removed(&self, old: &LiveService, target: &TargetKey) -> usize {
         let service = old.service();

@@ -22,7 +22,7 @@ use crate::config::load::Sources;
 use crate::config::model::{Model, Node};
 use crate::discovery::resolver::{self, NameMoved, Resolver, ResolverArgs};
 use crate::health::staff::Staff;
-use crate::health::supervisor::{HealthArgs, HealthSupervisor, HostMoved, TargetLost};
+use crate::health::supervisor::{HealthArgs, HealthSupervisor, HostMoved, TargetLeads, TargetLost};
 use crate::proxy::desk::Desk;
 use crate::proxy::router::Router;
 use crate::supervise::arbiters::Slots;
@@ -161,6 +161,13 @@ impl Process {
                 let house = house.clone();
                 Recipient::from_fn(move |_| {
                     house.reconsider();
+                    true
+                })
+            },
+            leads: {
+                let closer = self.closer.clone();
+                Recipient::from_fn(move |leads: TargetLeads| {
+                    closer.target_leads(&leads.service, &leads.target);
                     true
                 })
             },

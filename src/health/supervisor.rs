@@ -18,7 +18,7 @@ use crate::health::effect::Effect;
 use crate::health::memory::{Incarnation, Memory};
 use crate::health::recall::{Known, recall};
 use crate::health::report;
-use crate::health::snapshot::{ServiceHealth, Snapshot, SnapshotCell};
+use crate::health::snapshot::{Leadership, ServiceHealth, Snapshot, SnapshotCell};
 use crate::health::staff::Staff;
 use crate::health::suspicion::Failure;
 use crate::supervise::handle::Recipient;
@@ -34,6 +34,9 @@ pub struct HealthArgs {
     pub staff: Arc<Staff>,
     /// Told of each new snapshot.
     pub published: Recipient<SnapshotChanged>,
+    /// Told of each target that is about to lead: when this returns, no session of its service
+    /// with another target relays any more.
+    pub leads: Recipient<TargetLeads>,
     /// Told of each target that lost its traffic, before the next snapshot is published: when
     /// this returns, whatever had to be cut has been cut.
     pub lost: Recipient<TargetLost>,
@@ -80,6 +83,16 @@ pub struct HostMoved {
 #[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct SnapshotChanged;
+
+/// A target is about to lead.
+#[derive(Message, Debug, Clone, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub struct TargetLeads {
+    /// Its service.
+    pub service: ServiceName,
+    /// The target.
+    pub target: TargetKey,
+}
 
 /// A target went down or lost the lead.
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
@@ -158,11 +171,23 @@ impl HealthSupervisor {
     }
 
     fn publish(&self, name: &ServiceName, health: Arc<ServiceHealth>) {
+        self.make_way(name, &health);
         let mut snapshot = Snapshot::clone(&self.args.snapshot.load());
         snapshot.number += 1;
         snapshot.services.insert(name.clone(), health);
         self.args.snapshot.store(Arc::new(snapshot));
         self.args.published.tell(SnapshotChanged);
+    }
+
+    /// Whoever comes to lead leads alone: sessions from before the service was led end first.
+    fn make_way(&self, name: &ServiceName, next: &ServiceHealth) {
+        let snapshot = self.args.snapshot.load();
+        let before = snapshot.services.get(name).map(|health| &health.leadership);
+        if before != Some(&next.leadership)
+            && let Leadership::Leader(target) = &next.leadership
+        {
+            self.args.leads.tell(TargetLeads { service: name.clone(), target: target.clone() });
+        }
     }
 
     /// Lets a board look at the clock, and arms the next look.

@@ -6,62 +6,117 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
-use crate::config::model::Balance;
+use crate::config::model::{Balance, Service};
 use crate::health::board_harness::{address, key, service};
 use crate::health::checker::CheckFinished;
 use crate::health::effect::Finished;
+use crate::health::fault::{Fault, FaultKind};
 use crate::health::snapshot::{Health, SnapshotCell};
 use crate::health::staff::Staff;
-use crate::health::supervisor::{Configure, HealthArgs, HealthSupervisor, HostMoved, TargetLost};
+use crate::health::supervisor::{
+    Configure, HealthArgs, HealthSupervisor, HostMoved, SnapshotChanged, TargetLeads, TargetLost,
+};
 use crate::health::transcript::Transcript;
 use crate::health::verdict::Verdict;
 use crate::supervise::handle::{Recipient, Ref};
 use crate::supervise::intensity::Intensity;
 
-/// A supervisor whose checkers are nobody; it tells of lost targets by name.
-fn supervisor() -> (Ref<HealthSupervisor>, SnapshotCell, Arc<Mutex<Vec<String>>>) {
-    let (snapshot, lost) = (SnapshotCell::default(), Arc::<Mutex<Vec<String>>>::default());
-    let reports = Recipient::from_fn(|_| true);
-    let args = HealthArgs {
-        memory: Arc::default(),
-        snapshot: Arc::clone(&snapshot),
-        staff: Arc::new(Staff::new(
-            Ref::vacant("checkers"),
-            Arc::<ArcSwap<_>>::default(),
-            reports,
-            Intensity::default(),
-        )),
-        published: Recipient::from_fn(|_| true),
-        lost: Recipient::from_fn({
-            let lost = Arc::clone(&lost);
-            move |told: TargetLost| {
-                lost.lock().unwrap().push(told.target.to_string());
-                true
-            }
-        }),
-    };
-    let handle = Ref::unsupervised("health", |_| HealthSupervisor::new(args));
-    (handle, snapshot, lost)
+/// A supervisor whose checkers are nobody, and what it published and told, in order.
+struct Stage {
+    handle: Ref<HealthSupervisor>,
+    args: HealthArgs,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let told = Arc::<Mutex<Vec<String>>>::default();
+        let args = HealthArgs {
+            memory: Arc::default(),
+            snapshot: SnapshotCell::default(),
+            staff: Arc::new(Staff::new(
+                Ref::vacant("checkers"),
+                Arc::<ArcSwap<_>>::default(),
+                Recipient::from_fn(|_| true),
+                Intensity::default(),
+            )),
+            published: noting(&told, |SnapshotChanged| "published".to_owned()),
+            leads: noting(&told, |TargetLeads { target, .. }| format!("leads {target}")),
+            lost: noting(&told, |TargetLost { target, .. }| format!("lost {target}")),
+        };
+        let handle = incarnation(&args);
+        Self { handle, args, told }
+    }
+
+    async fn configure(&self, services: &[&Arc<Service>]) {
+        let services = services.iter().map(|service| Arc::clone(service)).collect();
+        self.handle.ask(Configure { services }).await.unwrap();
+    }
+
+    /// The check of `target` has run.
+    async fn ran(&self, service: &Service, target: char, verdict: Verdict) {
+        let checks = &service.health.as_ref().unwrap().checks;
+        let check = checks.iter().find(|check| check.target == Some(key(target))).unwrap();
+        let transcript = Arc::new(Transcript::of_verdict(verdict, Duration::ZERO));
+        let finished = Finished { check: Arc::clone(check), transcript };
+        let (next, pause) = oneshot::channel();
+        self.handle.tell(CheckFinished { service: service.name.clone(), finished, next });
+        pause.await.unwrap();
+    }
+
+    fn health(&self, service: &Service, target: char) -> Health {
+        self.args.snapshot.load().services[&service.name].targets[&key(target)]
+    }
+
+    /// What was told since this was asked last.
+    fn told(&self) -> Vec<String> {
+        std::mem::take(&mut self.told.lock().unwrap())
+    }
+}
+
+fn incarnation(args: &HealthArgs) -> Ref<HealthSupervisor> {
+    Ref::unsupervised("health", |_| HealthSupervisor::new(args.clone()))
+}
+
+fn noting<M: 'static>(
+    told: &Arc<Mutex<Vec<String>>>,
+    line: impl Fn(M) -> String + Send + Sync + 'static,
+) -> Recipient<M> {
+    let told = Arc::clone(told);
+    Recipient::from_fn(move |message| {
+        told.lock().unwrap().push(line(message));
+        true
+    })
 }
 
 #[test]
 fn who_is_behind_a_name_that_moved_is_unknown_and_the_sessions_with_the_old_one_are_lost() {
     actix_rt::System::new().block_on(async {
-        let (handle, snapshot, lost) = supervisor();
-        let service = Arc::new(service("ab", Balance::RoundRobin));
-        handle.ask(Configure { services: vec![Arc::clone(&service)] }).await.unwrap();
-        for check in &service.health.as_ref().unwrap().checks {
-            let transcript = Arc::new(Transcript::of_verdict(Verdict::Passed, Duration::ZERO));
-            let finished = Finished { check: Arc::clone(check), transcript };
-            let (next, pause) = oneshot::channel();
-            handle.tell(CheckFinished { service: service.name.clone(), finished, next });
-            pause.await.unwrap();
+        let (stage, service) = (Stage::new(), Arc::new(service("ab", Balance::RoundRobin)));
+        stage.configure(&[&service]).await;
+        for target in ['a', 'b'] {
+            stage.ran(&service, target, Verdict::Passed).await;
+            assert_eq!(stage.health(&service, target), Health::Up);
         }
-        let health = |name| snapshot.load().services[&service.name].targets[&key(name)];
-        assert_eq!((health('a'), health('b')), (Health::Up, Health::Up));
+        stage.told();
         let host = address('a').host().into();
-        handle.ask(HostMoved { host }).await.unwrap();
-        assert_eq!((health('a'), health('b')), (Health::Unknown, Health::Up));
-        assert_eq!(*lost.lock().unwrap(), [key('a').to_string()]);
+        stage.handle.ask(HostMoved { host }).await.unwrap();
+        assert_eq!(stage.health(&service, 'a'), Health::Unknown);
+        assert_eq!(stage.health(&service, 'b'), Health::Up);
+        assert_eq!(stage.told(), ["published", "lost a:1", "published"]);
+    });
+}
+
+#[test]
+fn who_comes_to_lead_leads_alone_before_anybody_can_be_routed_to_it() {
+    actix_rt::System::new().block_on(async {
+        let (stage, service) = (Stage::new(), Arc::new(service("ab", Balance::Leader)));
+        stage.configure(&[&service]).await;
+        stage.ran(&service, 'b', Verdict::Failed(Fault::unstepped(FaultKind::Refused))).await;
+        stage.told();
+        stage.ran(&service, 'a', Verdict::Passed).await;
+        assert_eq!(stage.told(), ["leads a:1", "published"]);
+        stage.ran(&service, 'b', Verdict::Passed).await;
+        assert_eq!(stage.told(), ["published"], "the same one leads");
     });
 }

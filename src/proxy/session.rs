@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::model::{Service, SessionLimits};
 use crate::config::names::TargetKey;
+use crate::health::snapshot::Leadership;
 use crate::health::supervisor::TargetSuspected;
 use crate::health::suspicion::Failure;
 use crate::net::dial::{DialFault, dial};
@@ -216,13 +217,13 @@ impl Session {
         }
     }
 
-    /// Looks at the newest snapshot again, between the connect and the first byte.
+    /// Looks at the newest snapshot again, between the connect and the first byte. A leader is
+    /// obeyed even by a session that began under a definition without one.
     fn still_wanted(&self, service: &Service, target: &TargetKey) -> bool {
-        if !service.pool.check_health {
-            return true;
-        }
         let snapshot = self.desk.snapshot.load();
-        snapshot.services.get(&service.name).is_none_or(|health| health.is_eligible(target))
+        let Some(health) = snapshot.services.get(&service.name) else { return true };
+        let is_judged = service.pool.check_health || health.leadership != Leadership::NotLed;
+        !is_judged || health.is_eligible(target)
     }
 }
 
