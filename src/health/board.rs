@@ -83,6 +83,15 @@ impl ServiceBoard {
         (board, effects)
     }
 
+    /// Its service has been published differently since, by somebody who fell over the next board:
+    /// what this one knows holds again, and whoever gained by the other loses it.
+    pub fn republish(&mut self, seen: Arc<ServiceHealth>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.published = seen;
+        self.publish(self.current(), &mut effects);
+        effects
+    }
+
     /// Whose board it is.
     pub fn service(&self) -> &ServiceName {
         &self.service
@@ -293,11 +302,6 @@ impl ServiceBoard {
     fn obey(&mut self, ruling: Ruling, now: Instant, effects: &mut Vec<Effect>) {
         if let Some(change) = &ruling.change {
             self.lead_lost = change.to.is_none().then_some(now);
-            if change.from.is_some() && change.to.is_some() {
-                // First nobody leads, and the old leader's sessions end; only then the new one.
-                let between = ServiceHealth { leadership: Leadership::Nobody, ..self.current() };
-                self.publish(between, effects);
-            }
         }
         self.publish(self.current(), effects);
         if let Some(change) = ruling.change {
@@ -315,9 +319,22 @@ impl ServiceBoard {
         self.claims.look(self.leader.as_ref()?, now).map(Effect::Alarm)
     }
 
+    /// Publishes `next` by way of nobody if another leads then: first the old leader's sessions
+    /// end, and only then the new one leads.
+    fn publish(&mut self, next: ServiceHealth, effects: &mut Vec<Effect>) {
+        if let (Leadership::Leader(from), Leadership::Leader(to)) =
+            (&self.published.leadership, &next.leadership)
+            && from != to
+        {
+            let between = ServiceHealth { leadership: Leadership::Nobody, ..next.clone() };
+            self.publish_step(between, effects);
+        }
+        self.publish_step(next, effects);
+    }
+
     /// Publishes `next` if it is news, and says who gets no traffic any more. What becomes of a
     /// target that has left the pool is for `on_removed` to say, unless it led.
-    fn publish(&mut self, next: ServiceHealth, effects: &mut Vec<Effect>) {
+    fn publish_step(&mut self, next: ServiceHealth, effects: &mut Vec<Effect>) {
         if next == *self.published {
             return;
         }

@@ -170,6 +170,23 @@ impl HealthSupervisor {
         self.perform(name, board, effects);
     }
 
+    /// Whoever fell after it had published something did not keep the board that says so: the one
+    /// that is kept is published again.
+    fn catch_up(&self) {
+        let snapshot = self.args.snapshot.load_full();
+        let seen = |name: &ServiceName| snapshot.services.get(name);
+        let behind: Vec<ServiceName> = {
+            let memory = self.memory();
+            let differ = memory.boards().iter();
+            let differ = differ.filter(|(name, board)| seen(name) != Some(board.health()));
+            differ.map(|(name, _)| name.clone()).collect()
+        };
+        for name in behind {
+            let seen = seen(&name).cloned().unwrap_or_default();
+            self.work(&name, |board| (board.republish(seen), ()));
+        }
+    }
+
     fn publish(&self, name: &ServiceName, health: Arc<ServiceHealth>) {
         self.make_way(name, &health);
         let mut snapshot = Snapshot::clone(&self.args.snapshot.load());
@@ -229,6 +246,7 @@ impl Actor for HealthSupervisor {
         if let Some(suspect) = suspect {
             self.restore(&suspect);
         }
+        self.catch_up();
         self.look_at_the_clock(ctx);
     }
 }

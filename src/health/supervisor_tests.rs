@@ -11,10 +11,11 @@ use crate::health::board_harness::{address, key, service};
 use crate::health::checker::CheckFinished;
 use crate::health::effect::Finished;
 use crate::health::fault::{Fault, FaultKind};
-use crate::health::snapshot::{Health, SnapshotCell};
+use crate::health::snapshot::{Health, Leadership, ServiceHealth, Snapshot, SnapshotCell};
 use crate::health::staff::Staff;
 use crate::health::supervisor::{
-    Configure, HealthArgs, HealthSupervisor, HostMoved, SnapshotChanged, TargetLeads, TargetLost,
+    Configure, HealthArgs, HealthSupervisor, HostMoved, Recall, SnapshotChanged, TargetLeads,
+    TargetLost,
 };
 use crate::health::transcript::Transcript;
 use crate::health::verdict::Verdict;
@@ -118,5 +119,27 @@ fn who_comes_to_lead_leads_alone_before_anybody_can_be_routed_to_it() {
         assert_eq!(stage.told(), ["leads a:1", "published"]);
         stage.ran(&service, 'b', Verdict::Passed).await;
         assert_eq!(stage.told(), ["published"], "the same one leads");
+    });
+}
+
+#[test]
+fn what_was_published_by_one_that_fell_before_it_kept_it_is_taken_back() {
+    actix_rt::System::new().block_on(async {
+        let (stage, service) = (Stage::new(), Arc::new(service("ab", Balance::Leader)));
+        stage.configure(&[&service]).await;
+        stage.ran(&service, 'b', Verdict::Failed(Fault::unstepped(FaultKind::Refused))).await;
+        stage.ran(&service, 'a', Verdict::Passed).await;
+        let mut snapshot = Snapshot::clone(&stage.args.snapshot.load());
+        let kept = Arc::clone(&snapshot.services[&service.name]);
+        let unkept = ServiceHealth { leadership: Leadership::Leader(key('b')), ..(*kept).clone() };
+        snapshot.services.insert(service.name.clone(), Arc::new(unkept));
+        stage.args.snapshot.store(Arc::new(snapshot));
+        stage.told();
+        let next = incarnation(&stage.args);
+        next.ask(Recall).await.unwrap();
+        assert_eq!(stage.told(), ["published", "lost b:1", "leads a:1", "published"]);
+        assert_eq!(stage.args.snapshot.load().services[&service.name], kept);
+        incarnation(&stage.args).ask(Recall).await.unwrap();
+        assert!(stage.told().is_empty(), "nothing differs any more");
     });
 }
