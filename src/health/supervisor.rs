@@ -5,6 +5,7 @@
 //! publish again. Boards outlive it, and each is replaced whole at the end of a handler, so that a
 //! panic never leaves one half-changed; one that it fell over three times is made anew (`memory`).
 
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
@@ -134,15 +135,32 @@ impl HealthSupervisor {
         Some(result)
     }
 
+    /// The board of a service that is defined so from now on, and what follows.
+    fn redefine(&self, service: &Service, now: Instant) -> (ServiceBoard, Vec<Effect>) {
+        let known = self.memory().take_up(self.incarnation, &service.name);
+        let Some(mut board) = known else {
+            let board = ServiceBoard::new(service, now);
+            let first = Effect::Publish(Arc::clone(board.health()));
+            return (board, vec![first]);
+        };
+        let effects = board.reconfigure(service, now);
+        (board, effects)
+    }
+
     /// Performs what a board says follows, in order, and keeps the board.
-    fn perform(&self, name: &ServiceName, board: ServiceBoard, effects: Vec<Effect>) {
+    fn perform(
+        &self,
+        name: &ServiceName,
+        board: ServiceBoard,
+        effects: impl IntoIterator<Item = Effect>,
+    ) {
         if !self.memory().is_newest(self.incarnation) {
             // It was replaced while it hung: what it knows is old.
             return;
         }
         for effect in effects {
             match effect {
-                Effect::Publish(health) => self.publish(name, health),
+                Effect::Publish(health) => self.publish([(name.clone(), health)], |_| true),
                 Effect::Lost(target) => {
                     self.args.lost.tell(TargetLost { service: name.clone(), target });
                 }
@@ -187,11 +205,19 @@ impl HealthSupervisor {
         }
     }
 
-    fn publish(&self, name: &ServiceName, health: Arc<ServiceHealth>) {
-        self.make_way(name, &health);
+    /// Publishes what is new of some services, and of no service any more that does not stay.
+    fn publish(
+        &self,
+        news: impl IntoIterator<Item = (ServiceName, Arc<ServiceHealth>)>,
+        stays: impl Fn(&ServiceName) -> bool,
+    ) {
         let mut snapshot = Snapshot::clone(&self.args.snapshot.load());
         snapshot.number += 1;
-        snapshot.services.insert(name.clone(), health);
+        snapshot.services.retain(|name, _| stays(name));
+        for (name, health) in news {
+            self.make_way(&name, &health);
+            snapshot.services.insert(name, health);
+        }
         self.args.snapshot.store(Arc::new(snapshot));
         self.args.published.tell(SnapshotChanged);
     }
@@ -258,20 +284,30 @@ impl Handler<Configure> for HealthSupervisor {
         let now = Instant::now();
         let checked: Vec<Arc<Service>> =
             configure.services.into_iter().filter(|service| service.health.is_some()).collect();
+        let mut news = Vec::new();
+        let mut rest = Vec::new();
         for service in &checked {
-            let known = self.work(&service.name, |board| (board.reconfigure(service, now), ()));
-            if known.is_none() {
-                let board = ServiceBoard::new(service, now);
-                let effects = vec![Effect::Publish(Arc::clone(board.health()))];
-                self.perform(&service.name, board, effects);
+            let (board, effects) = self.redefine(service, now);
+            let mut effects = VecDeque::from(effects);
+            if let Some(Effect::Publish(health)) = effects.front() {
+                news.push((service.name.clone(), Arc::clone(health)));
+                effects.pop_front();
             }
+            rest.push((&service.name, board, effects));
         }
-        let stays = |name: &ServiceName| checked.iter().any(|service| service.name == *name);
+        if !self.memory().is_newest(self.incarnation) {
+            return;
+        }
+        let stay: HashSet<&ServiceName> = checked.iter().map(|service| &service.name).collect();
+        // One snapshot of all of them: making one takes as long as there are services.
+        self.publish(news, |name| stay.contains(name));
+        for (name, board, effects) in rest {
+            self.perform(name, board, effects);
+        }
+        if !self.memory().is_newest(self.incarnation) {
+            return;
+        }
         self.memory().keep_only(&checked);
-        let mut snapshot = Snapshot::clone(&self.args.snapshot.load());
-        snapshot.number += 1;
-        snapshot.services.retain(|name, _| stays(name));
-        self.args.snapshot.store(Arc::new(snapshot));
         self.args.staff.employ(&checked);
         self.arm(now, ctx);
     }

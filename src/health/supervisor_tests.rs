@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use crate::config::model::{Balance, Service};
+use crate::config::names::ServiceName;
 use crate::health::board_harness::{address, key, service};
 use crate::health::checker::CheckFinished;
 use crate::health::effect::Finished;
@@ -141,5 +142,24 @@ fn what_was_published_by_one_that_fell_before_it_kept_it_is_taken_back() {
         assert_eq!(stage.args.snapshot.load().services[&service.name], kept);
         incarnation(&stage.args).ask(Recall).await.unwrap();
         assert!(stage.told().is_empty(), "nothing differs any more");
+    });
+}
+
+#[test]
+fn a_reload_is_published_once_whatever_comes_and_goes() {
+    actix_rt::System::new().block_on(async {
+        let stage = Stage::new();
+        let named = |name| {
+            Arc::new(Service { name: ServiceName::new(name), ..service("ab", Balance::RoundRobin) })
+        };
+        let (one, two, three) = (named("one"), named("two"), named("three"));
+        stage.configure(&[&one, &two]).await;
+        assert_eq!(stage.told(), ["published"]);
+        stage.configure(&[&two, &three]).await;
+        assert_eq!(stage.told(), ["published"]);
+        let snapshot = stage.args.snapshot.load_full();
+        let mut known: Vec<&str> = snapshot.services.keys().map(ServiceName::as_str).collect();
+        known.sort_unstable();
+        assert_eq!((known, snapshot.number), (vec!["three", "two"], 2));
     });
 }
