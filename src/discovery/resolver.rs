@@ -29,7 +29,8 @@ pub struct ResolverArgs {
     pub book: Arc<ArcSwap<NameBook>>,
     /// The names wanted now.
     pub wanted: Arc<ArcSwap<BTreeSet<Arc<str>>>>,
-    /// Told when a name stands for another address than before.
+    /// Told when a name stands for another address than in the book. Whoever hears it puts the
+    /// new one there, when nobody is routed to its targets any more; until then it is told again.
     pub moved: Recipient<NameMoved>,
     /// How one name is looked up: it blocks.
     pub look_up: LookUp,
@@ -48,12 +49,14 @@ pub struct Resolver {
 #[rtype(result = "()")]
 pub struct Want(pub BTreeSet<Arc<str>>);
 
-/// A name stands for another address than before: whoever is there is a new target.
+/// A name stands for another address than in the book: whoever is there is a new target.
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct NameMoved {
     /// The name.
     pub host: Arc<str>,
+    /// Its new address.
+    pub to: IpAddr,
 }
 
 /// It is time to look everything up again.
@@ -119,8 +122,8 @@ async fn look_up_all(args: ResolverArgs, hosts: BTreeSet<Arc<str>>) {
         let mut book = NameBook::clone(old);
         book.names.retain(|host, _| wanted.contains(host));
         for (host, now) in &found {
-            // The last good address stays.
-            if now.is_ok() || !matches!(book.names.get(host), Some(Ok(_))) {
+            // The last good address stays, until its targets have left it.
+            if !matches!(book.names.get(host), Some(Ok(_))) {
                 book.names.insert(Arc::clone(host), now.clone());
             }
         }
@@ -131,7 +134,7 @@ async fn look_up_all(args: ResolverArgs, hosts: BTreeSet<Arc<str>>) {
         if let (Some(Ok(old)), Ok(new)) = (before.names.get(&host), now)
             && *old != new
         {
-            args.moved.tell(NameMoved { host });
+            args.moved.tell(NameMoved { host, to: new });
         }
     }
 }
@@ -190,12 +193,14 @@ mod tests {
     /// A resolver whose one name stands for what `addresses` says.
     fn resolver(addresses: &Addresses) -> (Ref<Resolver>, ResolverArgs, Arc<Mutex<Vec<String>>>) {
         let (addresses, moved) = (Arc::clone(addresses), Arc::<Mutex<Vec<String>>>::default());
+        let book = Arc::<ArcSwap<NameBook>>::default();
         let args = ResolverArgs {
-            book: Arc::default(),
+            book: Arc::clone(&book),
             wanted: Arc::default(),
             moved: Recipient::from_fn({
-                let moved = Arc::clone(&moved);
-                move |NameMoved { host }| {
+                let (moved, book) = (Arc::clone(&moved), Arc::clone(&book));
+                move |NameMoved { host, to }| {
+                    book.rcu(|old| old.moved(&host, to));
                     moved.lock().unwrap().push(host.to_string());
                     true
                 }

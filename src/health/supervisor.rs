@@ -6,9 +6,11 @@
 //! panic never leaves one half-changed; one that it fell over three times is made anew (`memory`).
 
 use std::collections::{HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
+use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use crate::config::model::{Service, Target};
@@ -17,11 +19,12 @@ use crate::health::board::ServiceBoard;
 use crate::health::checker::CheckFinished;
 use crate::health::effect::Effect;
 use crate::health::memory::{Incarnation, Memory};
+use crate::health::publisher::Publisher;
 use crate::health::recall::{Known, recall};
 use crate::health::report;
-use crate::health::snapshot::{Leadership, ServiceHealth, Snapshot, SnapshotCell};
 use crate::health::staff::Staff;
 use crate::health::suspicion::Failure;
+use crate::net::names::NameBook;
 use crate::supervise::handle::Recipient;
 
 /// What the health supervisor works with; all of it outlives the actor.
@@ -29,15 +32,12 @@ use crate::supervise::handle::Recipient;
 pub struct HealthArgs {
     /// What is remembered.
     pub memory: Arc<Mutex<Memory>>,
-    /// Where the snapshot is published.
-    pub snapshot: SnapshotCell,
+    /// Where what is known is published.
+    pub publisher: Publisher,
+    /// The addresses of target names.
+    pub names: Arc<ArcSwap<NameBook>>,
     /// Its checkers.
     pub staff: Arc<Staff>,
-    /// Told of each new snapshot.
-    pub published: Recipient<SnapshotChanged>,
-    /// Told of each target that is about to lead: when this returns, no session of its service
-    /// with another target relays any more.
-    pub leads: Recipient<TargetLeads>,
     /// Told of each target that lost its traffic, before the next snapshot is published: when
     /// this returns, whatever had to be cut has been cut.
     pub lost: Recipient<TargetLost>,
@@ -72,27 +72,15 @@ pub struct TargetSuspected {
     pub failure: Failure,
 }
 
-/// A host name stands for another address than before: its targets are new ones.
+/// A host name stands for another address than in the book: its targets are new ones. The book
+/// says so when nobody can be routed to them any more.
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct HostMoved {
     /// The name.
     pub host: Arc<str>,
-}
-
-/// There is a new snapshot.
-#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "()")]
-pub struct SnapshotChanged;
-
-/// A target is about to lead.
-#[derive(Message, Debug, Clone, PartialEq, Eq)]
-#[rtype(result = "()")]
-pub struct TargetLeads {
-    /// Its service.
-    pub service: ServiceName,
-    /// The target.
-    pub target: TargetKey,
+    /// Its new address.
+    pub to: IpAddr,
 }
 
 /// A target went down or lost the lead.
@@ -160,7 +148,9 @@ impl HealthSupervisor {
         }
         for effect in effects {
             match effect {
-                Effect::Publish(health) => self.publish([(name.clone(), health)], |_| true),
+                Effect::Publish(health) => {
+                    self.args.publisher.publish([(name.clone(), health)], |_| true)
+                }
                 Effect::Lost(target) => {
                     self.args.lost.tell(TargetLost { service: name.clone(), target });
                 }
@@ -183,7 +173,8 @@ impl HealthSupervisor {
             "what is known of its targets made the health supervisor fall three times: it is made \
              anew from what was published last"
         );
-        let published = self.args.snapshot.load().services.get(name).cloned().unwrap_or_default();
+        let published =
+            self.args.publisher.snapshot.load().services.get(name).cloned().unwrap_or_default();
         let (board, effects) = ServiceBoard::restored(&service, published, Instant::now());
         self.perform(name, board, effects);
     }
@@ -191,7 +182,7 @@ impl HealthSupervisor {
     /// Whoever fell after it had published something did not keep the board that says so: the one
     /// that is kept is published again.
     fn catch_up(&self) {
-        let snapshot = self.args.snapshot.load_full();
+        let snapshot = self.args.publisher.snapshot.load_full();
         let seen = |name: &ServiceName| snapshot.services.get(name);
         let behind: Vec<ServiceName> = {
             let memory = self.memory();
@@ -202,34 +193,6 @@ impl HealthSupervisor {
         for name in behind {
             let seen = seen(&name).cloned().unwrap_or_default();
             self.work(&name, |board| (board.republish(seen), ()));
-        }
-    }
-
-    /// Publishes what is new of some services, and of no service any more that does not stay.
-    fn publish(
-        &self,
-        news: impl IntoIterator<Item = (ServiceName, Arc<ServiceHealth>)>,
-        stays: impl Fn(&ServiceName) -> bool,
-    ) {
-        let mut snapshot = Snapshot::clone(&self.args.snapshot.load());
-        snapshot.number += 1;
-        snapshot.services.retain(|name, _| stays(name));
-        for (name, health) in news {
-            self.make_way(&name, &health);
-            snapshot.services.insert(name, health);
-        }
-        self.args.snapshot.store(Arc::new(snapshot));
-        self.args.published.tell(SnapshotChanged);
-    }
-
-    /// Whoever comes to lead leads alone: sessions from before the service was led end first.
-    fn make_way(&self, name: &ServiceName, next: &ServiceHealth) {
-        let snapshot = self.args.snapshot.load();
-        let before = snapshot.services.get(name).map(|health| &health.leadership);
-        if before != Some(&next.leadership)
-            && let Leadership::Leader(target) = &next.leadership
-        {
-            self.args.leads.tell(TargetLeads { service: name.clone(), target: target.clone() });
         }
     }
 
@@ -300,7 +263,7 @@ impl Handler<Configure> for HealthSupervisor {
         }
         let stay: HashSet<&ServiceName> = checked.iter().map(|service| &service.name).collect();
         // One snapshot of all of them: making one takes as long as there are services.
-        self.publish(news, |name| stay.contains(name));
+        self.args.publisher.publish(news, |name| stay.contains(name));
         for (name, board, effects) in rest {
             self.perform(name, board, effects);
         }
@@ -317,7 +280,11 @@ impl Handler<CheckFinished> for HealthSupervisor {
     type Result = ();
 
     fn handle(&mut self, finished: CheckFinished, ctx: &mut Self::Context) {
-        let CheckFinished { service, finished, next } = finished;
+        let CheckFinished { service, finished, at, next } = finished;
+        if self.args.names.load().resolve(&finished.check.address) != at {
+            // Its name has moved since: that says nothing of who is there.
+            return;
+        }
         let now = Instant::now();
         let recorded = self.work(&service, |board| {
             let (before, effects) = (board.next_deadline(), board.record(&finished, now));
@@ -358,14 +325,23 @@ impl Handler<HostMoved> for HealthSupervisor {
 
     /// Its targets leave, with all that is known of them, and are there again as unknown ones.
     fn handle(&mut self, moved: HostMoved, ctx: &mut Self::Context) {
+        if !self.memory().is_newest(self.incarnation) {
+            // The next one is told again.
+            return;
+        }
         let now = Instant::now();
         let is_there = |target: &Target| match &target.address {
             TargetAddress::Name { host, .. } => *host == moved.host,
             TargetAddress::Ip(_) | TargetAddress::Unix(_) => false,
         };
         let services: Vec<Arc<Service>> = self.memory().services().values().cloned().collect();
-        for service in services.iter().filter(|one| one.pool.targets.iter().any(is_there)) {
+        let there = || services.iter().filter(|one| one.pool.targets.iter().any(is_there));
+        for service in there() {
             self.work(&service.name, |board| (board.forget(service, is_there, now), ()));
+        }
+        // Nobody is routed there any more: who is there now gets no traffic before it has passed.
+        self.args.names.rcu(|book| book.moved(&moved.host, moved.to));
+        for service in there() {
             for target in service.pool.targets.iter().filter(|target| is_there(target)) {
                 self.args.staff.check_now(&service.name, &target.key);
             }
