@@ -97,12 +97,18 @@ impl Closer {
     ) {
         let back = match why {
             CutReason::TargetDown => self.is_eligible(service, target),
-            CutReason::TargetRemoved | CutReason::Shutdown | CutReason::Killed => false,
+            CutReason::TargetRemoved => self.is_in_pool(service, target),
+            CutReason::Shutdown | CutReason::Killed => false,
         };
-        if !back {
-            let cut = self.registry.cut_sessions(leaving, target, why);
-            log::info!(service = service.as_str(), target:% = target, sessions = cut; "drain ended: {why}");
-        }
+        let cut = if back { 0 } else { self.registry.cut_sessions(leaving, target, why) };
+        log::info!(service = service.as_str(), target:% = target, sessions = cut; "drain ended: {why}");
+    }
+
+    fn is_in_pool(&self, service: &ServiceName, target: &TargetKey) -> bool {
+        let services = self.live.load();
+        services.named(service).is_some_and(|live| {
+            live.service().pool.targets.iter().any(|member| member.key == *target)
+        })
     }
 
     fn is_eligible(&self, service: &ServiceName, target: &TargetKey) -> bool {

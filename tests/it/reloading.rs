@@ -133,6 +133,25 @@ fn sessions_of_a_removed_target_that_was_checked_and_up_may_stay_if_the_service_
 }
 
 #[test]
+fn sessions_of_a_target_that_is_back_before_its_drain_has_ended_go_on() {
+    let (old, new, listen) = (Target::echo(), Target::numbered(2), free_port());
+    let drained = |target: &Target| {
+        let mut definition = definition(listen, &target.address());
+        definition["proxy"]["on_removed"] = json!("drain:1s");
+        definition
+    };
+    let stagedoor = Stagedoor::run(&drained(&old));
+    let mut living = connect(listen);
+    assert_eq!(echoed(&mut living, b"before"), b"before");
+    for target in [&new, &old] {
+        rewrite(&stagedoor, &drained(target));
+        changes(&stagedoor);
+    }
+    stagedoor.logged("drain ended");
+    assert_eq!(echoed(&mut living, b"after"), b"after");
+}
+
+#[test]
 fn reloads_under_load_fail_nobody() {
     let (one, two, listen) = (Target::echo(), Target::echo(), free_port());
     let stagedoor = Stagedoor::run(&definition(listen, &one.address()));
