@@ -20,7 +20,8 @@ use crate::app::tree::RunningTree;
 use crate::app::{limits, shutdown, signals};
 use crate::config::load::Sources;
 use crate::config::model::{Model, Node};
-use crate::discovery::resolver::{self, NameMoved, Resolver, ResolverArgs};
+use crate::discovery::look_up::LookUps;
+use crate::discovery::resolver::{NameMoved, Resolver, ResolverArgs};
 use crate::health::publisher::{Publisher, TargetLeads};
 use crate::health::staff::Staff;
 use crate::health::supervisor::{HealthArgs, HealthSupervisor, HostMoved, TargetLost};
@@ -192,7 +193,7 @@ impl Process {
                     health.tell(HostMoved { host, to })
                 })
             },
-            look_up: Arc::new(resolver::system),
+            look_ups: LookUps::of_the_system(),
         };
         let reloader = ReloaderArgs {
             sources: Arc::clone(&self.sources),

@@ -1,12 +1,11 @@
 //! The resolver: looks target names up in the background and publishes the name book.
 //!
 //! A name that no longer resolves keeps its last address; only a name that never did has none.
-//! `getaddrinfo` blocks and tells no time to live, so that it runs on the blocking pool, at most
-//! once at a time for each name, every 30 s, and every second while a name has no address.
+//! The system tells no time to live, so that it is asked every 30 s, and every second while a name
+//! has no address; for a name that it has not answered for yet, it is not asked again.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +13,12 @@ use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
+use crate::discovery::look_up::LookUps;
 use crate::net::names::NameBook;
 use crate::supervise::handle::Recipient;
 
 const EVERY: Duration = Duration::from_secs(30);
 const WHILE_MISSING: Duration = Duration::from_secs(1);
-/// A look-up that takes longer is taken for failed; it ends when the system lets it.
-const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// What the resolver works with; all of it outlives the actor.
 #[derive(Clone)]
@@ -32,12 +30,9 @@ pub struct ResolverArgs {
     /// Told when a name stands for another address than in the book. Whoever hears it puts the
     /// new one there, when nobody is routed to its targets any more; until then it is told again.
     pub moved: Recipient<NameMoved>,
-    /// How one name is looked up: it blocks.
-    pub look_up: LookUp,
+    /// How names are looked up.
+    pub look_ups: LookUps,
 }
-
-/// A look-up of one name: its addresses, in any order.
-pub type LookUp = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
 
 /// The actor.
 pub struct Resolver {
@@ -109,11 +104,10 @@ impl Handler<Refresh> for Resolver {
 
 /// Looks names up side by side, publishes what came of it, and tells of those that moved.
 async fn look_up_all(args: ResolverArgs, hosts: BTreeSet<Arc<str>>) {
-    let found = join_all(hosts.into_iter().map(async |host| {
-        let address = look_up(&host, Arc::clone(&args.look_up)).await;
-        (host, address)
-    }))
-    .await;
+    let looking = hosts
+        .into_iter()
+        .map(async |host| Some((host.clone(), args.look_ups.look_up(&host).await?)));
+    let found: Vec<_> = join_all(looking).await.into_iter().flatten().collect();
     if found.is_empty() {
         return;
     }
@@ -154,35 +148,9 @@ fn tell(host: &str, before: Option<&Result<IpAddr, String>>, now: &Result<IpAddr
     }
 }
 
-/// The look-up of this machine, with its hosts file and its name servers.
-pub fn system(name: &str) -> io::Result<Vec<IpAddr>> {
-    Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
-}
-
-/// One look-up. Of several addresses the least is taken, so that the order in which a name server
-/// turns them does not look like a change; several targets of one name are `dns` discovery's.
-async fn look_up(host: &Arc<str>, how: LookUp) -> Result<IpAddr, String> {
-    let name = Arc::clone(host);
-    let resolved = actix_rt::task::spawn_blocking(move || {
-        how(&name).map(|addresses| addresses.into_iter().min())
-    });
-    match tokio::time::timeout(LOOK_UP, resolved).await {
-        Ok(Ok(Ok(Some(address)))) => Ok(address),
-        Ok(Ok(Ok(None))) => Err(format!("`{host}` has no address")),
-        Ok(Ok(Err(error))) => Err(format!("`{host}` cannot be looked up: {}", plain(&error))),
-        Ok(Err(_)) => Err(format!("looking `{host}` up crashed")),
-        Err(_) => Err(format!("looking `{host}` up took more than {} s", LOOK_UP.as_secs())),
-    }
-}
-
-/// What the system says, without what the standard library says before it.
-fn plain(error: &io::Error) -> String {
-    let words = error.to_string();
-    words.strip_prefix("failed to lookup address information: ").unwrap_or(&words).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::sync::{Mutex, PoisonError};
 
     use super::*;
@@ -205,10 +173,10 @@ mod tests {
                     true
                 }
             }),
-            look_up: Arc::new(move |_| match &*addresses.lock().unwrap() {
+            look_ups: LookUps::new(Arc::new(move |_| match &*addresses.lock().unwrap() {
                 Ok(addresses) => Ok(addresses.clone()),
                 Err(error) => Err(error.kind().into()),
-            }),
+            })),
         };
         let handle = Ref::unsupervised("resolver", |_| Resolver::new(args.clone()));
         (handle, args, moved)
