@@ -19,6 +19,9 @@ use crate::routing::pool::Member;
 use crate::supervise::handle::Ref;
 use crate::supervise::tenants;
 
+/// The health supervisor answers in microseconds; it may be being restarted, or hang.
+const RECALL: Duration = Duration::from_secs(1);
+
 /// What answers are made from.
 #[derive(Clone)]
 pub struct AnswererArgs {
@@ -112,7 +115,9 @@ async fn reload(args: &AnswererArgs) -> Reply {
 
 async fn status(args: &AnswererArgs) -> StatusView {
     let house = &args.house;
-    let known = house.health.ask(Recall).await.unwrap_or_default();
+    // What it last heard is a detail of the answer, and not worth waiting for.
+    let recalled = tokio::time::timeout(RECALL, house.health.ask(Recall)).await;
+    let known = recalled.unwrap_or(Ok(Known::new())).unwrap_or_default();
     let snapshot = house.snapshot.load_full();
     let live = house.live.load_full();
     let mut services: Vec<ServiceView> =

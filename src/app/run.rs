@@ -20,18 +20,18 @@ use crate::app::tree::RunningTree;
 use crate::app::{limits, shutdown, signals};
 use crate::config::load::Sources;
 use crate::config::model::{Model, Node};
-use crate::discovery::resolver::{NameMoved, Resolver, ResolverArgs};
+use crate::discovery::resolver::{self, NameMoved, Resolver, ResolverArgs};
 use crate::health::staff::Staff;
 use crate::health::supervisor::{HealthArgs, HealthSupervisor, HostMoved, TargetLost};
 use crate::proxy::desk::Desk;
 use crate::proxy::router::Router;
-use crate::supervise::arbiters::Slots;
+use crate::supervise::arbiters::{Slots, Subscription};
 use crate::supervise::child::ChildSpec;
 use crate::supervise::handle::{Recipient, Ref};
 use crate::supervise::intensity::Intensity;
 use crate::supervise::policy::GiveUp;
 use crate::supervise::root::start_root;
-use crate::supervise::slot::SlotId;
+use crate::supervise::slot::{SlotId, SlotReplaced};
 use crate::supervise::supervisor::{Group, StartChild};
 use crate::supervise::view::GaveUp;
 use crate::telemetry::log::LogControl;
@@ -39,6 +39,9 @@ use crate::telemetry::log::LogControl;
 /// What is logged last is written within this.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const GAVE_UP: u8 = 70;
+/// So many arbiters of one slot may hang for good, each with its thread, before the process is
+/// better started anew.
+const MOST_HUNG: usize = 8;
 
 /// Runs the process until it is told to stop. Returns its exit code.
 pub fn run(model: Model, sources: Sources, log: &LogControl) -> u8 {
@@ -95,6 +98,16 @@ fn services_in_words(model: &Model) -> String {
     }
 }
 
+fn give_up_over_hung_threads(gave_up: mpsc::UnboundedSender<GaveUp>) -> Recipient<SlotReplaced> {
+    Recipient::from_fn(move |news: SlotReplaced| {
+        if news.hung < MOST_HUNG {
+            return true;
+        }
+        let reason = format!("{} of its arbiters hang and do not wake", news.hung);
+        gave_up.send(GaveUp { name: format!("arbiter/{}", news.slot).into(), reason }).is_ok()
+    })
+}
+
 /// The running process.
 struct Process {
     house: House,
@@ -103,6 +116,8 @@ struct Process {
     slots: Arc<Slots>,
     reloader: Ref<Reloader>,
     sources: Arc<Sources>,
+    #[expect(dead_code, reason = "held for its drop")]
+    hung: Subscription,
 }
 
 impl Process {
@@ -130,7 +145,8 @@ impl Process {
         };
         let reloader = Ref::vacant("reloader");
         let sources = Arc::new(sources);
-        let process = Self { house, closer, root, slots, reloader, sources };
+        let hung = slots.subscribe(give_up_over_hung_threads(gave_up.clone()));
+        let process = Self { house, closer, root, slots, reloader, sources, hung };
         start_root(&process.root, Recipient::from_fn(move |up| gave_up.send(up).is_ok()));
         for spec in process.top_children(&data, &checkers, intensity) {
             process.root.handle().ask(StartChild(spec)).await?;
@@ -179,6 +195,7 @@ impl Process {
                 let health = house.health.clone();
                 Recipient::from_fn(move |NameMoved { host }| health.tell(HostMoved { host }))
             },
+            look_up: Arc::new(resolver::system),
         };
         let reloader = ReloaderArgs {
             sources: Arc::clone(&self.sources),

@@ -9,9 +9,10 @@ use crate::admin::view::{CheckView, ServiceView, StatusView, TargetView};
 pub fn status(out: &mut String, view: &StatusView) -> Result {
     let StatusView { version, pid, sessions, generation, .. } = view;
     let up = rough(Duration::from_secs(view.up_seconds));
+    let plural = if *sessions == 1 { "" } else { "s" };
     writeln!(
         out,
-        "stagedoor {version} · process {pid} · up {up} · {sessions} live sessions · configuration {generation}"
+        "stagedoor {version} · process {pid} · up {up} · {sessions} live session{plural} · configuration {generation}"
     )?;
     view.services.iter().try_for_each(|view| service(out, view))
 }
@@ -20,7 +21,11 @@ fn service(out: &mut String, view: &ServiceView) -> Result {
     let ServiceView { name, listen, balance, live, accepted, refused, cut, failed_dials, .. } =
         view;
     let inferred = if view.inferred { " (inferred from the checks)" } else { "" };
-    writeln!(out, "\n{name} on {listen} · balance {balance}{inferred}")?;
+    let balance = match view.targets.len() {
+        1 => "one target".to_owned(),
+        _ => format!("balance {balance}{inferred}"),
+    };
+    writeln!(out, "\n{name} on {listen} · {balance}")?;
     for alarm in &view.alarms {
         writeln!(out, "  ALARM: {alarm}")?;
     }
@@ -50,7 +55,7 @@ fn row(target: &TargetView, leader: Option<&String>) -> [String; 4] {
     // Of several checks the one that speaks against the target is the news.
     let passed = |check: &&CheckView| check.verdict.as_deref() == Some("passed");
     let check = target.checks.iter().min_by_key(passed).map(last).unwrap_or_default();
-    [shown, format!("{health}{leads}{since}"), format!("{live} live of {total}"), check]
+    [shown, format!("{health}{since}{leads}"), format!("{live} live of {total}"), check]
 }
 
 fn last(check: &CheckView) -> String {
@@ -163,10 +168,10 @@ mod tests {
 redis on 0.0.0.0:6379 · balance leader (inferred from the checks)
   ALARM: a and b claim the lead together
   sessions: 1 live of 12, 2 refused, 3 cut · failed dials: 0 · 900 bytes to targets, 3.3 MiB to clients
-  target          health                sessions      last check
-  127.0.0.1:7001  up, leads for 3m 3s   1 live of 12  120ms ago: passed
-  b               down for 3m 3s        1 live of 12  4s ago: connection refused
-  c               unchecked             1 live of 12
+  target          health               sessions      last check
+  127.0.0.1:7001  up for 3m 3s, leads  1 live of 12  120ms ago: passed
+  b               down for 3m 3s       1 live of 12  4s ago: connection refused
+  c               unchecked            1 live of 12
   a check of 127.0.0.1:7001, which is no target: 40ms ago: connection refused
 "
         );

@@ -15,8 +15,9 @@ use crate::config::names::{ServiceName, TargetKey};
 use crate::health::claims::{Claims, alarm_text};
 use crate::health::effect::{Effect, Finished, changed, trouble};
 use crate::health::leader::{LeaderRule, Ruling};
-use crate::health::record::{CheckRecord, Suspicion, TargetRecord};
+use crate::health::record::{CheckRecord, TargetRecord};
 use crate::health::snapshot::{Health, Leadership, ServiceHealth};
+use crate::health::suspicion::Failure;
 use crate::health::verdict::Verdict;
 
 /// After the lead is lost, all targets are asked at the fast pace for this long.
@@ -91,7 +92,7 @@ impl ServiceBoard {
     pub fn reconfigure(&mut self, service: &Service, now: Instant) -> Vec<Effect> {
         let ruling = self.adopt(service, now);
         let mut effects = Vec::new();
-        self.obey(ruling, now, &mut effects);
+        self.obey(ruling, None, now, &mut effects);
         effects
     }
 
@@ -115,7 +116,7 @@ impl ServiceBoard {
         if matches!(transcript.verdict, Verdict::CouldNotRun(_)) {
             return effects;
         }
-        effects.extend(changed(record, from, check, transcript, now));
+        let news = changed(record, from, check, transcript, now);
         let (word, up) = (record.word(&transcript.verdict), record.health() == Health::Up);
         let heard = record.health() != Health::Unknown;
         let was_awaited = heard && record.awaited_until.take().is_some();
@@ -123,11 +124,11 @@ impl ServiceBoard {
             Some(leader) if heard => leader.heard(&record.target, word, up, now),
             Some(_) | None => Ruling::default(),
         };
-        if effects.is_empty() && !was_awaited && ruling == Ruling::default() {
+        if news.is_none() && !was_awaited && ruling == Ruling::default() {
             // The usual case, and cheap: nothing to publish.
             effects.extend(self.look_at_claims(now));
         } else {
-            self.obey(ruling, now, &mut effects);
+            self.obey(ruling, news, now, &mut effects);
         }
         effects
     }
@@ -145,9 +146,9 @@ impl ServiceBoard {
         for target in overdue {
             let leader = self.leader.as_mut();
             let ruling = leader.map(|leader| leader.first_probe_overdue(&target));
-            self.obey(ruling.unwrap_or_default(), now, &mut effects);
+            self.obey(ruling.unwrap_or_default(), None, now, &mut effects);
         }
-        self.obey(Ruling::default(), now, &mut effects);
+        self.obey(Ruling::default(), None, now, &mut effects);
         effects
     }
 
@@ -174,10 +175,17 @@ impl ServiceBoard {
         record.map_or(self.thresholds.interval, |record| record.standing.pace(&self.thresholds))
     }
 
-    /// A session suspects `target`: should it be checked now?
-    pub fn suspect(&mut self, target: &TargetKey, why: Suspicion, now: Instant) -> bool {
+    /// A session failed on `target`: should it be checked now?
+    pub fn note_failure(&mut self, target: &TargetKey, failure: Failure, now: Instant) -> bool {
         let Some(record) = self.targets.get_mut(target) else { return false };
-        Arc::make_mut(record).suspect(why, self.thresholds.fast_interval, now)
+        let fast = self.thresholds.fast_interval;
+        Arc::make_mut(record).suspicions.note(failure, fast, now)
+    }
+
+    /// Would a failed session change nothing? Asked first, since failures may come by thousands.
+    pub fn is_deaf_to(&self, target: &TargetKey, now: Instant) -> bool {
+        let fast = self.thresholds.fast_interval;
+        self.targets.get(target).is_none_or(|record| record.suspicions.is_quiet(fast, now))
     }
 
     /// Everything that is kept, target by target, for people.
@@ -257,8 +265,15 @@ impl ServiceBoard {
         }
     }
 
-    /// Does what the leader rule says, and publishes what has changed.
-    fn obey(&mut self, ruling: Ruling, now: Instant, effects: &mut Vec<Effect>) {
+    /// Does what the leader rule says, and publishes what has changed. Only then is it told: what
+    /// people read is in force.
+    fn obey(
+        &mut self,
+        ruling: Ruling,
+        news: Option<Effect>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
         if let Some(change) = &ruling.change {
             self.lead_lost = change.to.is_none().then_some(now);
             if change.from.is_some() && change.to.is_some() {
@@ -268,6 +283,9 @@ impl ServiceBoard {
             }
         }
         self.publish(self.current(), effects);
+        let published = effects.iter().position(|effect| matches!(effect, Effect::Publish(_)));
+        let after = published.map_or(effects.len(), |index| index + 1);
+        effects.splice(after..after, news);
         if let Some(change) = ruling.change {
             effects.push(Effect::LeaderChanged(change));
         }

@@ -17,10 +17,10 @@ fn led(targets: &str) -> Desk {
 fn nobody_leads_until_everybody_has_been_heard() {
     let mut desk = led("ab");
     assert_eq!(desk.board.health().leadership, Leadership::Nobody);
-    assert_eq!(brief(&desk.says("a+")), ["first a:1 up", "publish nobody"]);
+    assert_eq!(brief(&desk.says("a+")), ["publish nobody", "first a:1 up"]);
     assert_eq!(
         brief(&desk.says("b-")),
-        ["first b:1 down", "publish leader a:1", "leader a:1: it alone claims the lead"]
+        ["publish leader a:1", "first b:1 down", "leader a:1: it alone claims the lead"]
     );
     assert!(!desk.board.health().awaiting_first);
 }
@@ -43,8 +43,8 @@ fn a_change_goes_through_nobody_and_ends_the_old_sessions_first() {
     assert_eq!(
         brief(&desk.says("b+")),
         [
-            "changed b:1 down to up",
             "publish nobody",
+            "changed b:1 down to up",
             "lost a:1",
             "publish leader b:1",
             "leader b:1: it was promoted: it last said that it does not lead, and passes now",
@@ -62,8 +62,8 @@ fn a_demoted_leader_is_down_at_once_and_nobody_leads() {
     assert_eq!(
         brief(&desk.says("a-")),
         [
-            "changed a:1 up to down",
             "publish nobody",
+            "changed a:1 up to down",
             "lost a:1",
             "no leader: the leader is down and nobody takes its place",
         ]
@@ -79,8 +79,8 @@ fn who_claims_beside_the_leader_is_told_once() {
     assert_eq!(
         brief(&desk.says("b+")),
         [
-            "changed b:1 down to up",
             "publish leader a:1",
+            "changed b:1 down to up",
             "alarm: b:1 claims the lead too; a:1 leads and stays",
         ]
     );
@@ -91,7 +91,7 @@ fn who_claims_beside_the_leader_is_told_once() {
 fn several_claimants_at_the_start_are_an_alarm_that_says_what_helps() {
     let mut desk = led("ab");
     let effects = brief(&desk.says("a+ b+"));
-    assert_eq!(effects[..2], ["first b:1 up", "publish nobody"]);
+    assert_eq!(effects[..2], ["publish nobody", "first b:1 up"]);
     assert!(
         effects[2].starts_with("alarm: nobody leads: a:1, b:1 all claim the lead"),
         "{effects:?}"
@@ -225,8 +225,8 @@ fn a_board_made_anew_keeps_the_leader_and_publishes_nothing() {
     assert_eq!(
         brief(&desk.says("b-")),
         [
-            "changed b:1 up to down",
             "publish nobody",
+            "changed b:1 up to down",
             "lost b:1",
             "publish leader a:1",
             "leader a:1: it alone claims the lead",

@@ -7,9 +7,9 @@ use crate::config::check::{Check, HealthSpec, Script, Thresholds};
 use crate::config::model::{Balance, Service};
 use crate::health::board::ServiceBoard;
 use crate::health::board_harness::{Desk, brief, check_of, key, service, with_checks};
-use crate::health::record::Suspicion;
 use crate::health::script_harness::{script, send};
 use crate::health::snapshot::Health;
+use crate::health::suspicion::Failure;
 use crate::health::verdict::Verdict;
 
 fn balanced(targets: &str) -> Desk {
@@ -32,9 +32,9 @@ fn at_a_start_nothing_is_known_and_first_verdicts_are_awaited() {
 #[test]
 fn first_verdicts_are_published_and_told() {
     let mut desk = balanced("ab");
-    assert_eq!(brief(&desk.says("a+")), ["first a:1 up", "publish"]);
+    assert_eq!(brief(&desk.says("a+")), ["publish", "first a:1 up"]);
     assert!(desk.board.health().awaiting_first);
-    assert_eq!(brief(&desk.says("b.")), ["first b:1 down", "publish"]);
+    assert_eq!(brief(&desk.says("b.")), ["publish", "first b:1 down"]);
     assert!(!desk.board.health().awaiting_first);
     assert_eq!(brief(&desk.says("a+ b.")), [""; 0], "nothing is news");
 }
@@ -43,15 +43,16 @@ fn first_verdicts_are_published_and_told() {
 fn a_target_that_goes_down_loses_its_sessions_after_it_was_published() {
     let mut desk = balanced("ab");
     desk.says("a+ b+ a. a.");
-    assert_eq!(brief(&desk.says("a.")), ["changed a:1 up to down", "publish", "lost a:1"]);
+    assert_eq!(brief(&desk.says("a.")), ["publish", "changed a:1 up to down", "lost a:1"]);
     desk.says("a+");
-    assert_eq!(brief(&desk.says("a+")), ["changed a:1 down to up", "publish"]);
+    assert_eq!(brief(&desk.says("a+")), ["publish", "changed a:1 down to up"]);
 }
 
 #[test]
 fn trouble_of_our_own_changes_nothing_and_is_shown() {
     let mut desk = balanced("a");
-    assert_eq!(brief(&desk.says("ao")), [""; 0]);
+    let told = "trouble a:1 unknown: this process has no file descriptor left";
+    assert_eq!(brief(&desk.says("ao")), [told]);
     assert!(desk.board.health().awaiting_first);
     desk.says("a+ ao ao ao ao");
     assert_eq!(desk.health('a'), Health::Up);
@@ -83,7 +84,7 @@ fn a_target_with_several_checks_is_up_only_if_all_of_them_pass() {
     desk.ran(second.clone(), '+');
     assert_eq!(desk.health('a'), Health::Up);
     let effects = desk.ran(second, 'x');
-    assert_eq!(brief(&effects), ["changed a:1 up to down", "publish", "lost a:1"]);
+    assert_eq!(brief(&effects), ["publish", "changed a:1 up to down", "lost a:1"]);
 }
 
 #[test]
@@ -194,14 +195,12 @@ fn the_pace_follows_each_checks_own_state() {
 }
 
 #[test]
-fn a_session_that_fails_asks_for_a_check_at_most_once_per_fast_interval() {
-    let mut desk = balanced("a");
-    let mut ask = |millis| {
-        desk.now += Duration::from_millis(millis);
-        desk.board.suspect(&key('a'), Suspicion::Dial, desk.now)
-    };
-    assert_eq!([ask(0), ask(50), ask(49), ask(1), ask(99)], [true, false, false, true, false]);
-    assert!(!desk.board.suspect(&key('z'), Suspicion::Dial, desk.now), "nobody's target");
+fn a_session_that_fails_asks_for_a_check_of_its_target() {
+    let mut desk = balanced("ab");
+    let (now, failure) = (desk.now, Failure::Unreachable);
+    assert!(desk.board.note_failure(&key('a'), failure, now));
+    assert!(desk.board.is_deaf_to(&key('a'), now) && !desk.board.is_deaf_to(&key('b'), now));
+    assert!(!desk.board.note_failure(&key('z'), failure, now), "nobody's target");
 }
 
 #[test]
@@ -216,17 +215,15 @@ fn a_board_made_anew_goes_on_from_what_was_published() {
     assert_eq!(healths, [Health::Up, Health::Down, Health::Unknown]);
     assert!(desk.board.health().awaiting_first, "of `c` nothing was known");
     assert_eq!(brief(&desk.says("a.")), [""; 0], "one failure of three");
-    assert_eq!(brief(&desk.says("b+")), ["changed b:1 down to up", "publish"]);
+    assert_eq!(brief(&desk.says("b+")), ["publish", "changed b:1 down to up"]);
 }
 
 #[test]
-fn a_burst_of_resets_asks_for_a_check_and_a_reset_now_and_then_does_not() {
+fn trouble_of_our_own_is_told_when_it_begins_and_when_it_ends() {
     let mut desk = balanced("a");
-    let mut reset = |millis| {
-        desk.now += Duration::from_millis(millis);
-        desk.board.suspect(&key('a'), Suspicion::Reset, desk.now)
-    };
-    assert_eq!([reset(0), reset(1), reset(1)], [false, false, true]);
-    assert_eq!([reset(50), reset(50)], [false, true], "it goes on");
-    assert_eq!([reset(1_000), reset(700), reset(700), reset(700)], [false; 4]);
+    assert_eq!(brief(&desk.says("a+")), ["publish", "first a:1 up"]);
+    let trouble = "trouble a:1 up: this process has no file descriptor left";
+    assert_eq!(brief(&desk.says("ao")), [trouble]);
+    assert!(desk.says("ao").is_empty());
+    assert_eq!(brief(&desk.says("a+")), ["no trouble a:1"]);
 }

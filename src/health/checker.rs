@@ -15,6 +15,7 @@ use crate::config::check::Check;
 use crate::config::names::ServiceName;
 use crate::health::dialled::probe;
 use crate::health::effect::Finished;
+use crate::health::transcript::Transcript;
 use crate::net::names::NameBook;
 use crate::supervise::handle::Recipient;
 
@@ -124,7 +125,7 @@ impl Handler<CheckNow> for Checker {
 /// One probe and its report. Returns how long to pause before the next.
 async fn probe_and_report(args: CheckerArgs) -> Duration {
     let started = Instant::now();
-    let transcript = Arc::new(probe(&args.check, &args.names.load_full()).await);
+    let transcript = Arc::new(probe_where_it_is(&args).await);
     let finished = Finished { check: Arc::clone(&args.check), transcript };
     let (next, answer) = oneshot::channel();
     args.reports.tell(CheckFinished { service: args.service.clone(), finished, next });
@@ -133,6 +134,19 @@ async fn probe_and_report(args: CheckerArgs) -> Duration {
         Ok(Err(_)) | Err(_) => args.interval,
     };
     pause(interval, started.elapsed(), fastrand::f64())
+}
+
+/// A probe of whoever is there now: if the name has come to stand for another address meanwhile,
+/// what was heard says nothing of who is there, and must not be counted.
+async fn probe_where_it_is(args: &CheckerArgs) -> Transcript {
+    loop {
+        let names = args.names.load_full();
+        let transcript = probe(&args.check, &names).await;
+        let address = &args.check.address;
+        if args.names.load().resolve(address) == names.resolve(address) {
+            return transcript;
+        }
+    }
 }
 
 /// From one start to the next it is `interval` ±10 %, but some pause there is always: a target

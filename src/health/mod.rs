@@ -1,6 +1,8 @@
 //! Floor 3: what is known of targets. Knows nothing of sessions.
 
 pub mod supervisor;
+#[cfg(test)]
+mod supervisor_tests;
 
 pub mod checker;
 pub mod dialled;
@@ -46,6 +48,7 @@ mod segmentation_tests;
 pub mod shown;
 pub mod snapshot;
 pub mod state;
+pub mod suspicion;
 pub mod transcript;
 pub mod verdict;
 pub mod wait;

@@ -9,13 +9,12 @@ use crate::config::check::{Check, Thresholds};
 use crate::config::names::TargetKey;
 use crate::health::snapshot::Health;
 use crate::health::state::Standing;
+use crate::health::suspicion::Suspicions;
 use crate::health::transcript::Transcript;
 use crate::health::verdict::{OwnTrouble, Verdict, Word};
 
 /// On top of a check's timeout, this long may its first verdict take to arrive.
 const GRACE: Duration = Duration::from_millis(200);
-/// So many resets by a target, within so long, are a burst: a reset alone may be how it closes.
-const BURST: (u32, Duration) = (3, Duration::from_secs(1));
 
 /// What is kept of one target that has checks.
 #[derive(Debug, Clone)]
@@ -28,21 +27,10 @@ pub struct TargetRecord {
     pub checks: Vec<CheckRecord>,
     /// New connections wait for its first verdict until then; `None`: it is in, or overdue.
     pub awaited_until: Option<Instant>,
-    /// When a session's failure last made it be checked at once.
-    hurried: Option<Instant>,
-    /// Sessions that it has reset, since when.
-    resets: (u32, Instant),
+    /// What sessions met at it.
+    pub suspicions: Suspicions,
     /// Since when its health is what it is.
     pub since: Instant,
-}
-
-/// Why a session suspects its target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Suspicion {
-    /// It could not be connected to.
-    Dial,
-    /// It reset the session.
-    Reset,
 }
 
 /// What is kept of one check.
@@ -65,8 +53,8 @@ pub struct CheckRecord {
 impl TargetRecord {
     /// A target that has not been asked yet.
     pub fn new(target: TargetKey, name: Arc<str>, checks: Vec<CheckRecord>, now: Instant) -> Self {
-        let (awaited_until, hurried, resets) = (None, None, (0, now));
-        let mut record = Self { target, name, checks, awaited_until, hurried, resets, since: now };
+        let (awaited_until, suspicions) = (None, Suspicions::default());
+        let mut record = Self { target, name, checks, awaited_until, suspicions, since: now };
         record.await_verdict(now);
         record
     }
@@ -75,23 +63,6 @@ impl TargetRecord {
     pub fn await_verdict(&mut self, now: Instant) {
         let longest = self.checks.iter().map(|record| record.check.timeout).max();
         self.awaited_until = Some(now + longest.unwrap_or_default() + GRACE);
-    }
-
-    /// Should it be checked now? Resets count in bursts only; at most once per `fast_interval`.
-    pub fn suspect(&mut self, why: Suspicion, fast_interval: Duration, now: Instant) -> bool {
-        if why == Suspicion::Reset {
-            let (count, since) = self.resets;
-            let is_over = count == 0 || now.duration_since(since) > BURST.1;
-            self.resets = if is_over { (1, now) } else { (count.saturating_add(1), since) };
-            if self.resets.0 < BURST.0 {
-                return false;
-            }
-        }
-        if self.hurried.is_some_and(|hurried| now.duration_since(hurried) < fast_interval) {
-            return false;
-        }
-        self.hurried = Some(now);
-        true
     }
 
     /// Nothing is known of its checks but what was published of the target.

@@ -17,10 +17,10 @@ use crate::health::checker::CheckFinished;
 use crate::health::effect::Effect;
 use crate::health::memory::{Incarnation, Memory};
 use crate::health::recall::{Known, recall};
-use crate::health::record::Suspicion;
 use crate::health::report;
 use crate::health::snapshot::{ServiceHealth, Snapshot, SnapshotCell};
 use crate::health::staff::Staff;
+use crate::health::suspicion::Failure;
 use crate::supervise::handle::Recipient;
 
 /// What the health supervisor works with; all of it outlives the actor.
@@ -56,7 +56,7 @@ pub struct Configure {
     pub services: Vec<Arc<Service>>,
 }
 
-/// A session could not reach a target, or was reset by it.
+/// A session failed on a target: should it be checked at once?
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct TargetSuspected {
@@ -64,8 +64,8 @@ pub struct TargetSuspected {
     pub service: ServiceName,
     /// The target.
     pub target: TargetKey,
-    /// Why.
-    pub why: Suspicion,
+    /// What the session met.
+    pub failure: Failure,
 }
 
 /// A host name stands for another address than before: its targets are new ones.
@@ -260,9 +260,14 @@ impl Handler<TargetSuspected> for HealthSupervisor {
     type Result = ();
 
     fn handle(&mut self, suspected: TargetSuspected, _: &mut Self::Context) {
-        let TargetSuspected { service, target, why } = suspected;
+        let TargetSuspected { service, target, failure } = suspected;
         let now = Instant::now();
-        let noted = self.work(&service, |board| (Vec::new(), board.suspect(&target, why, now)));
+        let known = self.memory().boards().get(&service).cloned();
+        if known.is_none_or(|board| board.is_deaf_to(&target, now)) {
+            return;
+        }
+        let noted =
+            self.work(&service, |board| (Vec::new(), board.note_failure(&target, failure, now)));
         if noted == Some(true) {
             self.args.staff.check_now(&service, &target);
         }
@@ -288,6 +293,9 @@ impl Handler<HostMoved> for HealthSupervisor {
                 effects.extend(board.reconfigure(service, now));
                 (effects, ())
             });
+            for target in service.pool.targets.iter().filter(|target| is_there(target)) {
+                self.args.staff.check_now(&service.name, &target.key);
+            }
         }
         self.arm(now, ctx);
     }

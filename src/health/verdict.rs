@@ -155,7 +155,7 @@ impl fmt::Display for OwnTrouble {
             Self::NoRoute => "this machine has no route to that network",
             Self::NotPermitted => "this machine does not permit it",
             Self::Request(words) => return write!(f, "its request is not valid HTTP: {words}"),
-            Self::Name(words) => return write!(f, "the name could not be resolved: {words}"),
+            Self::Name(words) => words,
         })
     }
 }

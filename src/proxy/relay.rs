@@ -77,6 +77,7 @@ pub async fn relay(
     meter: &Meter,
     cut: &Cut,
 ) -> Relayed {
+    let unfinished = Unfinished { client, target };
     let ended = {
         let mut relay = Relay::new(client, target, limits, meter);
         poll_fn(|cx| relay.poll(cx)).await
@@ -104,6 +105,7 @@ pub async fn relay(
         }
         End::Finished { .. } => {}
     }
+    std::mem::forget(unfinished);
     Relayed { to_target: meter.to_target.get(), to_client: meter.to_client.get(), end: ended.end }
 }
 
@@ -115,6 +117,20 @@ pub(super) fn yield_to_events(cx: &mut Context<'_>) {
     let asked = pin!(tokio::task::yield_now()).poll(cx);
     if asked.is_ready() {
         cx.waker().wake_by_ref();
+    }
+}
+
+/// A relay that is dropped in the middle, by a panic or with its arbiter, resets both sides: a
+/// stream that was cut must not look whole.
+struct Unfinished<'a> {
+    client: &'a Socket,
+    target: &'a Socket,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.client.abort();
+        self.target.abort();
     }
 }
 

@@ -209,3 +209,13 @@ async fn an_idle_timeout_with_bytes_in_flight_does_not_look_like_an_end() {
     assert!(matches!(relaying.relay.ended().await.end, End::IdleTimeout));
     assert!(is_reset(client.read_to_end(&mut Vec::new()).await));
 }
+
+#[tokio::test]
+async fn a_relay_that_is_dropped_in_the_middle_resets_both_sides() {
+    let mut relaying = relaying::tcp(RelayLimits::default()).await;
+    relaying.client.write_all(b"half of").await.unwrap();
+    relaying.target.read_exact(&mut [0; 7]).await.unwrap();
+    relaying.relay.ended.abort();
+    check_reset(&mut relaying.client).await;
+    check_reset(&mut relaying.target).await;
+}

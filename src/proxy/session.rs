@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::config::model::{Service, SessionLimits};
 use crate::config::names::TargetKey;
-use crate::health::record::Suspicion;
 use crate::health::supervisor::TargetSuspected;
+use crate::health::suspicion::Failure;
 use crate::net::dial::{DialFault, dial};
 use crate::net::endpoint::Endpoint;
 use crate::net::socket::{Gone, Socket};
@@ -71,14 +71,12 @@ impl Session {
         let limits = relay_limits(&service.limits);
         let relayed = relay(&self.client, &target, limits, pass.meter(), pass.relay_cut()).await;
         ledger.relayed(&relayed);
+        if matches!(relayed.end, End::Reset(Side::Target) | End::Failed(Side::Target, _)) {
+            self.suspect(&lease.target().key, Failure::Reset);
+        }
         match pass.why_cut() {
             Some(cut) => Ending::Cut(cut),
-            None => {
-                if let End::Reset(Side::Target) = relayed.end {
-                    self.suspect(&lease, Suspicion::Reset);
-                }
-                Ending::Relayed(relayed.end)
-            }
+            None => Ending::Relayed(relayed.end),
         }
     }
 
@@ -204,16 +202,17 @@ impl Session {
                 // It says nothing of this target; another may be on a network that we can reach.
                 return Fate::Failed(Ending::Hindered(error.to_string()));
             }
-            self.suspect(lease, Suspicion::Dial);
+            self.suspect(&lease.target().key, Failure::Unreachable);
             unreachable(error.to_string())
         })
     }
 
-    fn suspect(&self, lease: &Lease, why: Suspicion) {
+    /// Tells whoever judges targets.
+    fn suspect(&self, target: &TargetKey, failure: Failure) {
         let service = self.live.service();
-        if service.health.is_some() {
-            let (service, target) = (service.name.clone(), lease.target().key.clone());
-            self.desk.suspicions.tell(TargetSuspected { service, target, why });
+        if service.is_judged() {
+            let (service, target) = (service.name.clone(), target.clone());
+            self.desk.suspicions.tell(TargetSuspected { service, target, failure });
         }
     }
 

@@ -294,7 +294,8 @@ mod tests {
             assert_eq!(picked.map(|lease| port(&lease)), expected);
         };
         let second = pool.members()[1].target().key.clone();
-        check(Leadership::Leader(second), false, Ok(2));
+        check(Leadership::Leader(second.clone()), false, Ok(2));
+        check(Leadership::Leader(second), true, Ok(2));
         check(Leadership::Nobody, false, Err(Refusal::NoLeader));
         check(Leadership::Nobody, true, Err(Refusal::AwaitingFirst));
     }

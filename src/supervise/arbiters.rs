@@ -169,14 +169,14 @@ impl Slots {
         let slot = residence.slot;
         match residence.replace(why, &self.attention, now) {
             Ok(news) => {
-                let SlotReplaced { generation, recent, .. } = news;
+                let SlotReplaced { generation, recent, hung, .. } = news;
                 let level = match why {
                     Loss::Dead | Loss::Hung => log::Level::Error,
                     Loss::Requested => log::Level::Info,
                 };
                 log::log!(
                     level,
-                    slot:% = slot, why:? = why, generation = generation.0, recent;
+                    slot:% = slot, why:? = why, generation = generation.0, recent, hung;
                     "arbiter replaced"
                 );
                 self.announce(news);

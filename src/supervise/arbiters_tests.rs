@@ -56,7 +56,7 @@ fn a_dead_arbiter_is_replaced_and_no_message_is_lost() {
         assert_ne!(thread(&chart), before);
         assert_eq!(house.view("patient").unwrap().restarts, 0, "not its fault");
         let generation = Generation(1);
-        let replaced = SlotReplaced { slot: DATA, generation, why: Loss::Dead, recent: 1 };
+        let replaced = SlotReplaced { slot: DATA, generation, why: Loss::Dead, recent: 1, hung: 0 };
         assert_eq!(*news.lock().unwrap(), [replaced]);
     });
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use crate::supervise::exit::Exit;
 use crate::supervise::handle::Ref;
 use crate::supervise::intensity::Intensity;
 use crate::supervise::policy::GiveUp;
@@ -143,7 +144,8 @@ fn a_restart_on_request_reaches_an_actor_that_is_stuck() {
         assert_eq!(house.root.ask(RestartChild("patient".into())).await, Ok(true));
         assert_eq!(handle.ask(Knock).await, Ok(1));
         assert_eq!((chart.makes(), chart.drops()), (2, 1));
-        assert_eq!(house.view("patient").unwrap().restarts, 1, "it counts like any other");
+        let view = house.view("patient").unwrap();
+        assert_eq!((view.restarts, view.last_exit), (1, Some(Exit::Requested)), "it did not fail");
         assert_eq!(house.root.ask(RestartChild("nobody".into())).await, Ok(false));
     });
 }

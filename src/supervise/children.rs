@@ -26,6 +26,9 @@ pub(super) struct Children {
     pub(super) group: History,
     pub(super) chance: fastrand::Rng,
     pub(super) mode: Mode,
+    /// The highest epoch of a child that is gone: its late report must not be taken for one of a
+    /// child of the same name that was added since.
+    spent: Epoch,
     /// The next incarnation of the supervisor restarts its group.
     renew: bool,
     /// When the supervisor above was told.
@@ -53,6 +56,7 @@ impl Children {
             group: History::new(intensity),
             chance: fastrand::Rng::with_seed(seed),
             mode: Mode::Serving,
+            spent: Epoch::default(),
             renew: false,
             escalated: None,
             effects: VecDeque::new(),
@@ -111,7 +115,7 @@ impl Children {
         if self.position(&child.name).is_some() {
             return false;
         }
-        self.entries.push(Entry::new(child, state, now));
+        self.entries.push(Entry::new(child, state, self.spent, now));
         self.start_due(now);
         true
     }
@@ -377,8 +381,9 @@ impl Children {
     }
 
     fn remove(&mut self, index: usize) {
-        let name = self.entries.remove(index).child.name;
-        self.effects.push_back(Effect::Close { name });
+        let Entry { child, epoch, .. } = self.entries.remove(index);
+        self.spent = self.spent.max(epoch);
+        self.effects.push_back(Effect::Close { name: child.name });
     }
 
     pub(super) fn end(&mut self, index: usize, how: Ending) {

@@ -191,7 +191,8 @@ impl World {
         if why == Loss::Hung {
             self.leave_behind(|_, at| at == slot);
         }
-        let news = SlotReplaced { slot, generation: Generation(generation), why, recent: 1 };
+        let news =
+            SlotReplaced { slot, generation: Generation(generation), why, recent: 1, hung: 0 };
         self.children.slot_replaced(news, PATIENCE, self.now);
         self.perform();
     }

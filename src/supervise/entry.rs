@@ -72,19 +72,25 @@ pub(super) enum Judgement {
 }
 
 impl Entry {
-    pub(super) fn new(child: NewChild, state: State, now: Instant) -> Self {
+    /// A child that has not run yet; `spent` was the last epoch of any of its name.
+    pub(super) fn new(child: NewChild, state: State, spent: Epoch, now: Instant) -> Self {
         Self {
             history: History::new(child.policy.intensity),
             child,
             state,
             since: now,
-            epoch: Epoch::default(),
+            epoch: spent,
             generation: Generation::default(),
             attempt: 0,
             gave_up: false,
             restarts: 0,
             last_exit: None,
         }
+    }
+
+    /// Is it being stopped for good?
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.state, State::Ending { next: Next::Stop, .. })
     }
 
     pub(super) fn set(&mut self, state: State, now: Instant) {

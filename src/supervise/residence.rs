@@ -171,6 +171,7 @@ impl Residence {
             generation,
             why,
             recent: state.history.record(now).count,
+            hung: state.former.iter().filter(|former| former.hangs()).count(),
         })
     }
 
@@ -199,6 +200,10 @@ impl State {
 // === impl Former ===
 
 impl Former {
+    fn hangs(&self) -> bool {
+        !self.pulse.is_dead() && !self.pulse.has_answered()
+    }
+
     /// One look. `false`: it has ended, or been told to.
     fn is_needed(&mut self) -> bool {
         if self.pulse.is_dead() || !self.arbiter.alive() {

@@ -33,8 +33,11 @@ pub struct SlotReplaced {
     /// What became of the old one.
     pub why: Loss,
     /// Replacements of this slot within the last minute, this one included. Many mean that
-    /// something on it blocks or kills arbiters; each one that hangs leaves a thread behind.
+    /// something on it blocks or kills arbiters.
     pub recent: u32,
+    /// Arbiters of this slot, ever, that hung and have not woken yet: each is a thread that cannot
+    /// be taken back.
+    pub hung: usize,
 }
 
 /// Why an arbiter was replaced.

@@ -40,7 +40,8 @@ pub struct Supervisor {
     alarm: Option<Instant>,
 }
 
-/// Start this child. `false`: there is one of that name, its slot does not exist, or the
+/// Start this child; if one of its name has been told to stop, as soon as that is gone. `false`:
+/// there is one of that name, its slot does not exist, or the
 /// supervisor is stopping its children.
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
@@ -247,7 +248,7 @@ impl Handler<StopChild> for Supervisor {
     type Result = bool;
 
     fn handle(&mut self, StopChild(name): StopChild, ctx: &mut Context<Self>) -> bool {
-        let found = self.group.table.decide(|children, now| children.stop(&name, now));
+        let found = self.group.table.stop(&name);
         self.settle(ctx);
         found
     }

@@ -169,6 +169,38 @@ fn a_child_is_refused_whose_name_is_taken_or_whose_slot_does_not_exist() {
 }
 
 #[test]
+fn one_of_the_same_name_starts_as_soon_as_the_one_that_was_told_to_stop_is_gone() {
+    House::run(|house| async move {
+        let (old, chart) = house.admit("patient").await;
+        assert!(old.tell(Trap::WaitForEver));
+        eventually("it is stuck", || chart.traps.load(Ordering::SeqCst) == 1).await;
+        // Both are asked at once, as a reload does: the old one cannot have ended in between.
+        let new: Ref<Patient> = Ref::vacant("patient");
+        let (stopped, started) = (
+            house.root.ask(StopChild("patient".into())),
+            house.root.ask(StartChild(patient(&new, DATA, &chart))),
+        );
+        assert_eq!((stopped.await, started.await), (Ok(true), Ok(true)));
+        eventually("the new one runs", || !new.is_vacant()).await;
+        assert_eq!(new.ask(Knock).await, Ok(1));
+        assert_eq!((chart.makes(), old.is_vacant()), (2, true));
+        assert_eq!(house.view("patient").map(|view| view.restarts), Some(0));
+        // And one that is stopped before it could start never does.
+        assert!(new.tell(Trap::WaitForEver));
+        let third: Ref<Patient> = Ref::vacant("patient");
+        let asked = (
+            house.root.ask(StopChild("patient".into())),
+            house.root.ask(StartChild(patient(&third, DATA, &chart))),
+            house.root.ask(StopChild("patient".into())),
+        );
+        assert_eq!((asked.0.await, asked.1.await, asked.2.await), (Ok(true), Ok(true), Ok(true)));
+        eventually("all are dropped", || chart.makes() == chart.drops()).await;
+        eventually("the child is forgotten", || house.view("patient").is_none()).await;
+        assert!(third.is_vacant());
+    });
+}
+
+#[test]
 fn a_group_that_is_stopped_takes_its_children_with_it() {
     House::run(|house| async move {
         let [(first, chart), (second, _)] = admit_group(&house, GiveUp::Park).await;

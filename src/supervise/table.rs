@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::supervise::arbiters::Slots;
 use crate::supervise::cell::{Leash, Order, Run};
 use crate::supervise::child::{ChildSpec, Subtree};
-use crate::supervise::children::Children;
+use crate::supervise::children::{Children, Mode};
 use crate::supervise::effect::Ending;
 use crate::supervise::entry::NewChild;
 use crate::supervise::exit::{Down, Epoch};
@@ -30,14 +30,21 @@ struct State {
     children: Children,
     specs: HashMap<ComponentName, Arc<ChildSpec>>,
     leashes: HashMap<ComponentName, (Epoch, Leash)>,
+    /// Children that wait until another one of their name, which was told to stop, is gone.
+    successors: HashMap<ComponentName, ChildSpec>,
     /// Whoever waits for every child to be stopped.
     waiting: Vec<oneshot::Sender<()>>,
 }
 
 impl Table {
     pub(super) fn new(children: Children, slots: Arc<Slots>) -> Self {
-        let state =
-            State { children, specs: HashMap::new(), leashes: HashMap::new(), waiting: Vec::new() };
+        let state = State {
+            children,
+            specs: HashMap::new(),
+            leashes: HashMap::new(),
+            successors: HashMap::new(),
+            waiting: Vec::new(),
+        };
         Self { slots, state: Mutex::new(state) }
     }
 
@@ -46,10 +53,22 @@ impl Table {
         happened(&mut self.lock().children, Instant::now())
     }
 
-    /// Adds a child and opens its mailbox. `false`: there is no such slot, there is one of that
-    /// name, or the group is being stopped.
+    /// Adds a child and opens its mailbox; one whose name is still that of a child which was told
+    /// to stop starts when that is gone. `false`: there is no such slot, there is one of that name,
+    /// or the group is being stopped.
     pub(super) fn add(&self, spec: ChildSpec) -> bool {
         let mut state = self.lock();
+        let mut entries = state.children.entries().iter();
+        if entries.any(|entry| entry.child.name == spec.name && entry.is_leaving())
+            && self.slots.seat(spec.slot).is_some()
+            && !matches!(state.children.mode, Mode::Stopping | Mode::Stopped)
+        {
+            let replaced = state.successors.insert(spec.name.clone(), spec);
+            drop(state);
+            // The spec holds a closure that is not ours.
+            drop(guarded(move || drop(replaced)));
+            return true;
+        }
         let child = NewChild {
             name: spec.name.clone(),
             kind: spec.kind(),
@@ -62,6 +81,16 @@ impl Table {
         spec.launcher.open(spec.mailbox_capacity);
         state.specs.insert(spec.name.clone(), Arc::new(spec));
         true
+    }
+
+    /// Stops a child for good, and whoever waits to take its name. `false`: there is none.
+    pub(super) fn stop(&self, name: &ComponentName) -> bool {
+        let mut state = self.lock();
+        let successor = state.successors.remove(name);
+        let found = state.children.stop(name, Instant::now());
+        drop(state);
+        drop(guarded(move || drop(successor)));
+        found
     }
 
     /// Launches an incarnation, unless another one is wanted by now.
@@ -101,8 +130,19 @@ impl Table {
         let mut state = self.lock();
         state.leashes.remove(name);
         let spec = state.specs.remove(name);
+        let successor = state.successors.remove(name);
         drop(state);
-        let Some(spec) = spec else { return };
+        if let Some(spec) = spec {
+            Self::put_away(name, spec);
+        }
+        if let Some(successor) = successor
+            && !self.add(successor)
+        {
+            log::warn!(component:% = name; "not started again: its group is being stopped");
+        }
+    }
+
+    fn put_away(name: &ComponentName, spec: Arc<ChildSpec>) {
         if let Some(subtree) = &spec.subtree {
             subtree.cut();
         }
@@ -124,7 +164,9 @@ impl Table {
         let mut state = self.lock();
         let names: Vec<ComponentName> = state.specs.keys().cloned().collect();
         state.children.clear();
+        let successors = std::mem::take(&mut state.successors);
         drop(state);
+        drop(guarded(move || drop(successors)));
         for name in names {
             self.close(&name);
         }

@@ -83,6 +83,10 @@ impl Held {
 fn nothing_is_lost_whatever_component_fails_however() {
     let plan = Plan::from_environment();
     let (stagedoor, listen) = start(&SUPERVISION);
+    eventually("everybody checks and answers", || {
+        let targets = stagedoor.status()["services"][0]["targets"].as_array().cloned()?;
+        targets.iter().all(|target| target["health"] == "up").then_some(())
+    });
     let before = Held::by(&stagedoor);
     let mut relays = Relays::open(listen, RELAYS);
     let load = Load::start(listen, 4);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::client::reset;
 use crate::harness::eventually::eventually;
 use crate::harness::port::free_port;
-use crate::harness::process::processor_time;
+use crate::harness::process::Meter;
 use crate::harness::speaker::{Actor, Then, info, say, speaker};
 use crate::harness::stagedoor::Stagedoor;
 use crate::harness::target::Target;
@@ -159,7 +159,7 @@ fn targets_that_misbehave_get_their_verdicts_and_cost_no_other_a_check() {
         ("hangs up", Target::new(drop)),
         ("no ping", closes_when_it_hears("PING")),
         ("no info", closes_when_it_hears("info")),
-        ("resets", Target::new(|stream| hold_open_then_reset(stream))),
+        ("resets", Target::new(hold_open_then_reset)),
         ("rst after", resets_after_its_answer()),
         ("bytes", byte_by_byte()),
         ("at once", both_answers_at_once()),
@@ -212,15 +212,10 @@ fn hold_open_then_reset(mut stream: TcpStream) {
 
 /// While the silent one uses up its timeout six times, the good ones are asked at their own pace.
 fn stay_on_time(stagedoor: &Stagedoor, silent: &Target, good: [&Actor; 2]) {
-    let (rounds, used) = (silent.accepted(), processor_time(stagedoor.pid()));
+    let (rounds, meter) = (silent.accepted(), Meter::start(stagedoor));
     let before = good.map(|actor| actor.target().accepted());
-    let clock = std::time::Instant::now();
     eventually("the silent one is asked again", || (silent.accepted() >= rounds + 6).then_some(()));
-    let used = processor_time(stagedoor.pid()) - used;
-    println!(
-        "ten evil targets: processor {:.1} %",
-        100.0 * used.as_secs_f64() / clock.elapsed().as_secs_f64()
-    );
+    println!("ten evil targets: processor {:.1} %", 100.0 * meter.share());
     for (actor, before) in good.iter().zip(before) {
         let asked = actor.target().accepted() - before;
         assert!(asked > 12, "asked {asked} times while a silent target was asked 6 times");

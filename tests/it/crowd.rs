@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::eventually::eventually;
 use crate::harness::port::free_port;
-use crate::harness::process::{processor_time, resident_kib};
+use crate::harness::process::{Meter, resident_kib};
 use crate::harness::stagedoor::Stagedoor;
 
 const COUNT: u16 = 1_000;
@@ -71,21 +71,19 @@ fn a_thousand_targets_come_up_and_are_asked_evenly() {
         "uptime_tests": { "commands": [], "config": { "interval": "1s" } },
     }));
     eventually("all of them are up", || (up(&stagedoor) == usize::from(COUNT)).then_some(()));
-    let (before, used) = (crowd.counts(), processor_time(stagedoor.pid()));
-    let clock = std::time::Instant::now();
+    let (before, meter) = (crowd.counts(), Meter::start(&stagedoor));
     let rounds = 5;
     eventually("everybody has been asked again and again", || {
         let now = crowd.counts();
         let asked = |(who, count): (&IpAddr, &u32)| now[who] >= count + rounds;
         before.iter().all(asked).then_some(())
     });
-    let (after, used) = (crowd.counts(), processor_time(stagedoor.pid()) - used);
-    let took = clock.elapsed();
+    let (after, took, share) = (crowd.counts(), meter.elapsed(), meter.share());
     let more: Vec<u32> = before.iter().map(|(who, count)| after[who] - count).collect();
     let most = more.iter().max().copied().unwrap_or_default();
     println!(
         "{COUNT} targets: {rounds} to {most} checks each in {took:?}, processor {:.1} %, {} MiB",
-        100.0 * used.as_secs_f64() / took.as_secs_f64(),
+        100.0 * share,
         resident_kib(stagedoor.pid()) / 1024
     );
     assert!(most <= 2 * rounds + 2, "nobody is asked much more often than another: {most}");

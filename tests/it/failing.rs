@@ -68,12 +68,35 @@ fn a_process_with_a_part_that_cannot_be_kept_running_drains_and_exits_with_70() 
         });
         assert_eq!(hit_until_it_ends(&mut stagedoor, component), Some(70), "{component}");
         assert!(talking.join().unwrap() > 50, "{component}: the relay was cut before the drain");
-        let log = stagedoor.log().join("\n");
-        for said in ["cannot be kept running", "sessions may end by themselves", "stopped"] {
-            assert!(log.contains(said), "{component}: {said}");
+        for said in ["cannot be kept running", "sessions may end by themselves", "info  stopped"] {
+            stagedoor.logged(said);
         }
         assert!(!stagedoor.socket().exists(), "the control socket is cleared away");
     }
+}
+
+#[test]
+fn a_process_whose_arbiters_hang_for_good_one_after_the_other_exits_with_70() {
+    let settings =
+        ["supervision.intensity=1000", "supervision.hang=200ms", "shutdown.timeout=500ms"];
+    let (mut stagedoor, _) = start(&settings);
+    for hung in 1..=8 {
+        eventually("it is there", || stagedoor.hit("router/1", "hang:60000").then_some(()));
+        stagedoor.logged(&format!("arbiter replaced generation={hung} hung={hung}"));
+    }
+    assert_eq!(stagedoor.ended().code(), Some(70));
+    stagedoor.logged("8 of its arbiters hang");
+}
+
+#[test]
+fn status_is_told_while_the_health_supervisor_is_stuck() {
+    let (stagedoor, _) = start(&["supervision.hang=60s"]);
+    let health = || stagedoor.status()["services"][0]["targets"][0]["health"].clone();
+    eventually("the target is up", || (health() == "up").then_some(()));
+    assert!(stagedoor.hit("health", "wedge"));
+    let began = Instant::now();
+    assert_eq!(health(), "up");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::net::{TcpListener, TcpStream};
 
 use serde_json::{Value, json};
 
-use crate::harness::client::{connect, echoed, exchange, read_to_end};
+use crate::harness::client::{connect, echoed, exchange, read_to_end, reset};
 use crate::harness::eventually::eventually;
 use crate::harness::port::free_port;
-use crate::harness::process::processor_time;
+use crate::harness::process::Meter;
 use crate::harness::speaker::Actor;
 use crate::harness::stagedoor::Stagedoor;
 use crate::harness::target::Target;
@@ -143,11 +143,9 @@ fn hundreds_that_wait_cost_next_to_nothing() {
     stagedoor.logged("is down");
     let clients: Vec<TcpStream> = (0..500).map(|_| connect(listen)).collect();
     wait_until_live(&stagedoor, 500);
-    let (asked, used) = (judge.target().accepted(), processor_time(stagedoor.pid()));
-    let clock = std::time::Instant::now();
+    let (asked, meter) = (judge.target().accepted(), Meter::start(&stagedoor));
     eventually("checks go on", || (judge.target().accepted() >= asked + 20).then_some(()));
-    let share =
-        (processor_time(stagedoor.pid()) - used).as_secs_f64() / clock.elapsed().as_secs_f64();
+    let share = meter.share();
     println!("500 held clients: processor {:.1} %", 100.0 * share);
     assert!(share < 0.6, "{share}");
     judge.plays("master");
@@ -229,4 +227,25 @@ fn without_a_single_check_that_runs_every_target_is_taken_to_be_up() {
     }));
     assert_eq!(exchange(listen, b"hello").0, b"hello");
     assert_eq!(stagedoor.json(&["status"])["services"][0]["targets"][0]["health"], "unchecked");
+}
+
+#[test]
+fn a_burst_of_resets_has_the_target_checked_at_once() {
+    let (judge, listen) = (Actor::playing("master"), free_port());
+    let target = Target::new(|mut stream| {
+        drop(stream.read(&mut [0; 1]));
+        reset(stream);
+    });
+    let mut definition = definition(listen, &target.address(), &judge, &json!({}));
+    definition["uptime_tests"]["config"] = json!({ "interval": "1h", "fast_interval": "1h" });
+    let stagedoor = Stagedoor::run(&definition);
+    stagedoor.logged("is up");
+    judge.plays("slave");
+    for _ in 0..6 {
+        let mut client = connect(listen);
+        client.write_all(b"x").unwrap();
+        drop(client.read(&mut [0]));
+    }
+    stagedoor.logged("is down");
+    assert_eq!(judge.target().accepted(), 2);
 }

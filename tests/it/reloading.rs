@@ -240,3 +240,39 @@ fn nonsense_on_the_control_socket_is_answered_and_harms_nobody() {
     }
     assert_eq!(stagedoor.json(&["status"])["services"][0]["name"], "relay");
 }
+
+#[test]
+fn a_check_that_a_reload_changes_goes_on_being_asked() {
+    let (well, listen) =
+        (std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true)), free_port());
+    let target = Target::checked(std::sync::Arc::clone(&well));
+    let definition = |timeout: &str| {
+        json!({
+            "name": "relay", "listen_port": listen, "listen_address": "127.0.0.1",
+            "protocol": "tcp",
+            "proxy": {
+                "target_url": format!("tcp://{}", target.address()),
+                "check_host_against_uptime_tests": true,
+            },
+            "uptime_tests": {
+                "config": { "interval": "50ms" },
+                "check_list": [{
+                    "url": format!("tcp://{}", target.address()), "timeout": timeout,
+                    "commands": [{ "name": "send", "message": "PING\r\n" },
+                                 { "name": "expect", "message": "+PONG" }],
+                }],
+            },
+        })
+    };
+    let stagedoor = Stagedoor::run(&definition("1s"));
+    stagedoor.logged("is up");
+    for timeout in ["900ms", "800ms", "700ms"] {
+        rewrite(&stagedoor, &definition(timeout));
+        assert!(!changes(&stagedoor).is_empty());
+        let asked = target.accepted();
+        eventually("the new check is asked", || (target.accepted() > asked + 2).then_some(()));
+    }
+    let mark = stagedoor.mark();
+    well.store(false, std::sync::atomic::Ordering::Relaxed);
+    stagedoor.logged_after(mark, "is down");
+}

@@ -47,7 +47,7 @@ fn a_second_term_ends_it_now() {
     stagedoor.signal(Signal::TERM);
     assert_eq!(stagedoor.ended().code(), Some(0));
     assert_eq!(read_to_end(&mut living), (Vec::new(), Ended::Reset));
-    assert!(stagedoor.log().iter().any(|line| line.contains("session ended: shutdown")));
+    stagedoor.logged("session ended: shutdown");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_drain_ends_at_its_limit() {
     assert_eq!(echoed(&mut living, b"before"), b"before");
     stagedoor.signal(Signal::TERM);
     assert_eq!(stagedoor.ended().code(), Some(0));
-    assert!(stagedoor.log().iter().any(|line| line.contains("sessions cut sessions=1")));
+    stagedoor.logged("sessions cut sessions=1");
 }
 
 #[test]
@@ -95,4 +95,24 @@ fn a_port_that_is_taken_ends_the_start_and_names_the_address_and_the_service() {
     let address = format!("127.0.0.1:{}", target.port());
     assert!(said.contains(&address) && said.contains("\"b\""), "{said}");
     assert!(!said.contains("listening on"), "none of them is half started: {said}");
+}
+
+#[test]
+fn the_log_is_coloured_on_a_terminal_only_and_only_if_colours_are_wanted() {
+    let target = Target::echo();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("taken.json");
+    std::fs::write(&file, definition(target.port(), &Target::echo()).to_string()).unwrap();
+    let run = format!("{BINARY} run {} --set admin.socket=/nowhere", file.display());
+    let on_a_terminal = |unwanted: bool| {
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &run, "/dev/null"]).env_remove("NO_COLOR");
+        if unwanted {
+            script.env("NO_COLOR", "1");
+        }
+        String::from_utf8(script.output().unwrap().stdout).unwrap()
+    };
+    let (wanted, unwanted) = (on_a_terminal(false), on_a_terminal(true));
+    assert!(wanted.contains("\u{1b}[31merror\u{1b}[0m cannot start"), "{wanted:?}");
+    assert!(unwanted.contains("error cannot start"), "{unwanted:?}");
 }

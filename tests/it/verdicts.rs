@@ -59,6 +59,7 @@ fn a_wrong_answer_is_known_in_one_round_trip_and_one_is_enough() {
     definition["uptime_tests"]["config"]["timeout"] = json!("1h");
     definition["uptime_tests"]["config"]["fall"] = json!(1_000);
     let stagedoor = Stagedoor::run(&definition);
+    stagedoor.logged("is up");
     let mut session = connect(listen);
     assert_eq!(echoed(&mut session, b"x"), b"x");
     let mark = stagedoor.mark();

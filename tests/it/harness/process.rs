@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+use tokio::time::Instant;
 
 use crate::harness::eventually::eventually;
+use crate::harness::stagedoor::Stagedoor;
 
 /// Linux counts processor time in hundredths of a second, whatever its timer does.
 const TICK: Duration = Duration::from_millis(10);
@@ -30,13 +32,29 @@ fn is_asleep(process: Pid) -> bool {
     })
 }
 
-/// Processor time that it has used so far.
-pub(crate) fn processor_time(process: Pid) -> Duration {
-    let path = format!("/proc/{}/stat", process.as_raw_nonzero());
-    let stat = std::fs::read_to_string(path).expect("the process is still there");
-    // The name in parentheses may hold blanks; utime and stime are fields 14 and 15.
-    let fields = stat.rsplit(')').next().expect("a name").split_whitespace();
-    TICK * fields.skip(11).take(2).map(|field| field.parse::<u32>().expect("ticks")).sum()
+/// How much of a processor a proxy uses from now on.
+pub(crate) struct Meter<'a> {
+    stagedoor: &'a Stagedoor,
+    used: Duration,
+    since: Instant,
+}
+
+impl<'a> Meter<'a> {
+    /// Begins to measure.
+    pub(crate) fn start(stagedoor: &'a Stagedoor) -> Self {
+        Self { stagedoor, used: processor_time(stagedoor), since: Instant::now() }
+    }
+
+    /// The share of one processor that it has used since.
+    pub(crate) fn share(&self) -> f64 {
+        let used = processor_time(self.stagedoor) - self.used;
+        used.as_secs_f64() / self.elapsed().as_secs_f64()
+    }
+
+    /// How long it has been measured.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.since.elapsed()
+    }
 }
 
 /// Resident memory, in KiB.
@@ -52,4 +70,13 @@ pub(crate) fn take_all_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     setrlimit(Resource::Nofile, raised).expect("a limit may be raised to its maximum");
+}
+
+/// Processor time that it has used so far.
+fn processor_time(stagedoor: &Stagedoor) -> Duration {
+    let path = format!("/proc/{}/stat", stagedoor.pid().as_raw_nonzero());
+    let stat = std::fs::read_to_string(path).expect("the process is still there");
+    // The name in parentheses may hold blanks; utime and stime are fields 14 and 15.
+    let fields = stat.rsplit(')').next().expect("a name").split_whitespace();
+    TICK * fields.skip(11).take(2).map(|field| field.parse::<u32>().expect("ticks")).sum()
 }
