@@ -4,7 +4,7 @@
 //! and says so. A stale one is replaced.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::admin::command::{Ask, Command, Reply};
+use crate::net::listen::remove_if_stale;
 use crate::supervise::handle::Recipient;
 use crate::supervise::tenants;
 
@@ -41,7 +42,11 @@ pub struct ControlArgs {
 pub struct ControlSocket {
     listener: std::os::unix::net::UnixListener,
     path: PathBuf,
+    file: FileId,
 }
+
+/// Which file it is, whatever its name: device and inode.
+type FileId = (u64, u64);
 
 /// The actor.
 pub struct ControlServer {
@@ -54,24 +59,18 @@ impl ControlSocket {
     /// Binds `path`, mode 0600.
     ///
     /// # Errors
-    /// `AddrInUse` if a living process answers there; else what the system says.
+    /// `AddrInUse` if a living process listens there; else what the system says.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        match std::fs::symlink_metadata(path) {
-            Ok(found) if is_socket(&found) => std::fs::remove_file(path)?,
-            Ok(_) => return Err(io::Error::other("there is a file of another kind")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        // Bound under a private name and moved: nobody can connect before the mode is set.
-        let private = path.with_extension(format!("{}.new", std::process::id()));
-        let listener = std::os::unix::net::UnixListener::bind(&private)?;
-        std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o600))?;
-        std::fs::rename(&private, path)?;
+        remove_if_stale(path)?;
+        // Bound in a private folder and moved: nobody can connect before the mode is set.
+        let folder = PrivateFolder::beside(path)?;
+        let inside = folder.0.join("s");
+        let listener = std::os::unix::net::UnixListener::bind(&inside)?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, path: path.to_owned() })
+        std::fs::set_permissions(&inside, std::fs::Permissions::from_mode(0o600))?;
+        let file = file_id(&inside)?;
+        std::fs::rename(&inside, path)?;
+        Ok(Self { listener, path: path.to_owned(), file })
     }
 
     /// Where it is.
@@ -79,16 +78,44 @@ impl ControlSocket {
         &self.path
     }
 
-    /// Clears the path away, at the end of the process.
+    /// Clears the path away, at the end of the process. What another has put there meanwhile stays.
     pub fn remove(&self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
+        let removed = match file_id(&self.path) {
+            Ok(found) if found != self.file => Ok(()),
+            Ok(_) => std::fs::remove_file(&self.path),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
             log::warn!(path:% = self.path.display(); "control socket not removed: {error}");
         }
     }
 }
 
-fn is_socket(found: &std::fs::Metadata) -> bool {
-    std::os::unix::fs::FileTypeExt::is_socket(&found.file_type())
+fn file_id(path: &Path) -> io::Result<FileId> {
+    std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// A folder that only this user can enter, for as long as it is held.
+struct PrivateFolder(PathBuf);
+
+// === impl PrivateFolder ===
+
+impl PrivateFolder {
+    /// A new one in the folder of `path`, under a name that is no longer than most: the path of a
+    /// socket may have 107 bytes.
+    fn beside(path: &Path) -> io::Result<Self> {
+        let folder = path.with_file_name(format!(".{:08x}", fastrand::u32(..)));
+        std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for PrivateFolder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            log::warn!(path:% = self.0.display(); "private folder not removed: {error}");
+        }
+    }
 }
 
 // === impl ControlServer ===
@@ -163,5 +190,37 @@ async fn carry_out(command: Command, commands: &Recipient<Ask>) -> Reply {
         Ok(Ok(reply)) => reply,
         Ok(Err(_)) => Reply::Error("the component that should answer crashed over it".to_owned()),
         Err(_) => Reply::Error(format!("no answer within {} s", ANSWER.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_socket_is_for_its_user_alone_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let socket = ControlSocket::bind(&path).unwrap();
+        let mode = std::fs::symlink_metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let second = ControlSocket::bind(&path).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+        socket.remove();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_another_process_has_put_in_its_place_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let old = ControlSocket::bind(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let new = ControlSocket::bind(&path).unwrap();
+        old.remove();
+        assert!(path.exists());
+        new.remove();
+        assert!(!path.exists());
     }
 }

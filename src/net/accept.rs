@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll};
 
 use rustix::io::Errno;
@@ -58,8 +58,8 @@ impl Acceptor {
         poll_fn(|cx| self.poll_accept(cx, accepted, limit)).await
     }
 
-    /// `accept` for those who poll. Pending only with nothing added to `accepted`.
-    pub fn poll_accept(
+    /// Pending only with nothing added to `accepted`.
+    fn poll_accept(
         &self,
         cx: &mut Context<'_>,
         accepted: &mut Vec<Accepted>,
@@ -73,11 +73,8 @@ impl Acceptor {
                 Poll::Pending if accepted.len() == before => return Poll::Pending,
                 Poll::Pending => return Poll::Ready(Turn::Done),
             };
-            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            match rustix::net::acceptfrom_with(&self.io, flags) {
-                Ok((fd, peer)) => {
-                    accepted.push(Accepted { fd, peer: Endpoint::from_kernel(peer) });
-                }
+            match accept_one(&self.io) {
+                Ok(connection) => accepted.push(connection),
                 Err(Errno::AGAIN) => guard.clear_ready(),
                 Err(error) if is_of_one_client(error) => {}
                 Err(error) => return Poll::Ready(Turn::Pause(error.into())),
@@ -85,6 +82,29 @@ impl Acceptor {
         }
         Poll::Ready(Turn::Done)
     }
+}
+
+/// Moves up to `BATCH` of those who wait in the queue of a bound socket now to `accepted`, and waits
+/// for nobody. False: the queue is empty.
+///
+/// # Errors
+/// The system is short of something: what `accepted` has is good, and the queue keeps the rest.
+pub fn take_queued(bound: impl AsFd, accepted: &mut Vec<Accepted>) -> io::Result<bool> {
+    for _ in 0..BATCH {
+        match accept_one(&bound) {
+            Ok(connection) => accepted.push(connection),
+            Err(Errno::AGAIN) => return Ok(false),
+            Err(error) if is_of_one_client(error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
+}
+
+fn accept_one(listening: impl AsFd) -> rustix::io::Result<Accepted> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (fd, peer) = rustix::net::acceptfrom_with(listening, flags)?;
+    Ok(Accepted { fd, peer: Endpoint::from_kernel(peer) })
 }
 
 /// Does the error say that one connection is gone? Linux also passes on errors of the new
@@ -184,6 +204,20 @@ mod tests {
         drop(first);
         let second = Acceptor::new(bound.lend().unwrap()).unwrap();
         assert_eq!(accept(&second, 1).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_queue_is_taken_without_waiting_until_it_is_empty() {
+        let (bound, address) = listening(&Tuning::default());
+        let mut clients = Vec::new();
+        for _ in 0..BATCH + 3 {
+            clients.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut accepted = Vec::new();
+        assert!(take_queued(&bound, &mut accepted).unwrap(), "there may be more");
+        assert_eq!(accepted.len(), BATCH);
+        assert!(!take_queued(&bound, &mut accepted).unwrap());
+        assert_eq!(accepted.len(), clients.len());
     }
 
     #[tokio::test]

@@ -9,7 +9,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -90,8 +89,12 @@ fn listen_at(socket: socket2::Socket, address: &SockAddr) -> io::Result<Bound> {
     Bound::adopt(socket.into())
 }
 
-/// Removes a socket file that nobody answers on any more. Anything else at `path` stays.
-fn remove_if_stale(path: &Path) -> io::Result<()> {
+/// Removes a socket file that nobody listens on any more. Anything else at `path` stays.
+///
+/// # Errors
+/// `AddrInUse` if somebody listens there; what the system says if that cannot be found out;
+/// `AlreadyExists` if it is a file of another kind.
+pub fn remove_if_stale(path: &Path) -> io::Result<()> {
     let Ok(found) = path.symlink_metadata() else { return Ok(()) };
     if !found.file_type().is_socket() {
         return Err(io::Error::new(
@@ -99,13 +102,23 @@ fn remove_if_stale(path: &Path) -> io::Result<()> {
             "there is a file of this name that is not a socket",
         ));
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(Errno::ADDRINUSE.into()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path)
-        }
-        // Not ours to judge, such as a file that we may not connect to: bind will say.
-        Err(_) => Ok(()),
+    if is_listened_on(path)? {
+        return Err(Errno::ADDRINUSE.into());
+    }
+    std::fs::remove_file(path)
+}
+
+/// Does anybody listen on this socket file? Never waits for whoever does.
+fn is_listened_on(path: &Path) -> io::Result<bool> {
+    let asking = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    match asking.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(true),
+        Err(error) => match Errno::from_io_error(&error) {
+            // Its accept queue is full; a blocking connect would wait, perhaps for ever.
+            Some(Errno::AGAIN) => Ok(true),
+            Some(Errno::CONNREFUSED) => Ok(false),
+            Some(_) | None => Err(error),
+        },
     }
 }
 
@@ -169,7 +182,7 @@ impl fmt::Display for Explained<'_> {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, TcpStream};
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
 
@@ -237,6 +250,27 @@ mod tests {
         std::fs::write(&path, "precious").unwrap();
         check(&address, &["not a socket"]);
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_unix_path_whose_listener_is_too_busy_to_accept_is_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let new = || socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).unwrap();
+        let (busy, address) = (new(), SockAddr::unix(&path).unwrap());
+        busy.bind(&address).unwrap();
+        busy.listen(0).unwrap();
+        let mut waiting = Vec::new();
+        let full = loop {
+            let client = new();
+            match client.connect(&address) {
+                Ok(()) => waiting.push(client),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        check(&ListenAddress::Unix(path.clone()), &["in use"]);
+        assert!(path.exists());
     }
 
     #[test]

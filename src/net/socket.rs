@@ -205,6 +205,21 @@ impl Socket {
         }
     }
 
+    /// Is anything that we wrote still to be put on the wire, because the peer's window is shut?
+    /// Says no once we have finished sending, and of unix sockets, where a write is a delivery.
+    pub fn has_unsent(&self) -> bool {
+        // See `sent`.
+        let is_asked = socket2::SockRef::from(&self.io).set_tcp_notsent_lowat(1).is_ok();
+        is_asked && !self.is_all_sent()
+    }
+
+    /// With the low-water mark that `sent` sets.
+    fn is_all_sent(&self) -> bool {
+        let mut asked = [PollFd::new(&self.io, PollFlags::OUT)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        !matches!(rustix::event::poll(&mut asked, Some(&at_once)), Ok(0) | Err(Errno::INTR))
+    }
+
     fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Ok(mut guard) = ready!(self.io.poll_write_ready(cx)) else {
@@ -215,11 +230,8 @@ impl Socket {
             }
             // First clear, then ask: room that comes in between makes a new event.
             guard.clear_ready();
-            let mut asked = [PollFd::new(&self.io, PollFlags::OUT)];
-            let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-            match rustix::event::poll(&mut asked, Some(&at_once)) {
-                Ok(0) | Err(Errno::INTR) => {}
-                Ok(_) | Err(_) => return Poll::Ready(()),
+            if self.is_all_sent() {
+                return Poll::Ready(());
             }
         }
     }

@@ -108,6 +108,7 @@ async fn reset_on_close_makes_the_close_a_reset() {
 async fn sent_waits_for_a_slow_reader_so_that_an_abort_loses_nothing() {
     let (mut peer, socket) = loopback::tcp().await;
     let sent = fill_up(&socket).await;
+    assert!(socket.has_unsent());
     timeout(MOMENT, socket.sent()).await.expect_err("the peer's window is shut");
     let mut heard = vec![0; sent];
     let abort_when_sent = async {
@@ -118,6 +119,7 @@ async fn sent_waits_for_a_slow_reader_so_that_an_abort_loses_nothing() {
     assert_eq!(read.unwrap(), sent);
     assert_eq!(hear_out(&mut peer).await, (0, true));
     let (_peer, idle) = loopback::tcp().await;
+    assert!(!idle.has_unsent());
     timeout(SOON, idle.sent()).await.expect("nothing is unsent");
 }
 

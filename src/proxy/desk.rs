@@ -1,6 +1,6 @@
 //! The desk: what a router and its sessions work with, and how a session asks for a target.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use actix::Message;
 use arc_swap::ArcSwap;
@@ -39,6 +39,11 @@ pub struct Desk {
     pub suspicions: Recipient<TargetSuspected>,
 }
 
+/// Since when a session has had no target to go to: said once, by the session when a dial failed or
+/// by its router when there was nobody to dial. It is the session's, so that `hold` does not begin
+/// anew when it asks again, or another router.
+pub type HeldSince = Arc<OnceLock<Instant>>;
+
 /// A session asks for a target.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -49,8 +54,8 @@ pub struct Route {
     pub facts: Facts,
     /// Targets that have already failed it.
     pub tried: Vec<TargetKey>,
-    /// When the first of them did: since then it has been held, if it is.
-    pub failing_since: Option<Instant>,
+    /// Since when it has been held, if it is.
+    pub held_since: HeldSince,
     /// Where the answer goes. Dropped with the router's state if it is restarted.
     pub reply: oneshot::Sender<Result<Lease, Refusal>>,
 }

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task;
 use std::time::Duration;
 
 use actix::{
@@ -16,7 +15,7 @@ use actix::{
 use tokio::time::Instant;
 
 use crate::config::names::ListenAddress;
-use crate::net::accept::{Accepted, Acceptor, BATCH, Turn};
+use crate::net::accept::{Accepted, Acceptor, Turn, take_queued};
 use crate::proxy::live::LiveCell;
 use crate::proxy::permits::{Permit, Permits};
 use crate::proxy::router::{Router, Wake};
@@ -90,7 +89,7 @@ impl Handler<Retire> for Listener {
     fn handle(&mut self, _: Retire, _: &mut Self::Context) -> Self::Result {
         let args = self.args.clone();
         Box::pin(async move {
-            if let Err(error) = empty_queue(&args) {
+            if let Err(error) = empty_queue(&args).await {
                 log::warn!(listen:% = args.listen; "accept queue not emptied: {error}");
             }
         })
@@ -140,21 +139,25 @@ fn acceptor(args: &ListenerArgs) -> io::Result<Acceptor> {
     Acceptor::new(args.sockets.lend(&args.listen)?.lend()?)
 }
 
-/// Hands over everything that waits in the queue now, as far as there are permits.
-fn empty_queue(args: &ListenerArgs) -> io::Result<()> {
-    let acceptor = acceptor(args)?;
+/// Hands over everybody who waits in the queue, as far as there are permits.
+async fn empty_queue(args: &ListenerArgs) -> io::Result<()> {
+    let bound = args.sockets.lend(&args.listen)?;
     let mut accepted = Vec::new();
-    let mut context = task::Context::from_waker(task::Waker::noop());
-    while acceptor.poll_accept(&mut context, &mut accepted, BATCH).is_ready() {
+    loop {
+        // Not through the acceptor: it knows of those who wait only once the runtime has told it.
+        let taken = take_queued(&*bound, &mut accepted);
         args.waiting.lock().extend(accepted.drain(..));
-    }
-    while !args.waiting.lock().is_empty() {
-        match args.permits.try_take() {
-            Some(permit) => hand_over_first(args, permit),
-            None => return Err(io::Error::other("as many sessions as there may be")),
+        while !args.waiting.lock().is_empty() {
+            match args.permits.try_take() {
+                Some(permit) => hand_over_first(args, permit),
+                None => return Err(io::Error::other("as many sessions as there may be")),
+            }
         }
+        if !taken? {
+            return Ok(());
+        }
+        tokio::task::yield_now().await;
     }
-    Ok(())
 }
 
 fn hand_over_first(args: &ListenerArgs, permit: Permit) {

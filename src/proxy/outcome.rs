@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use crate::config::names::ServiceName;
 use crate::net::endpoint::Endpoint;
+use crate::proxy::meter::Meter;
 use crate::proxy::registry::CutReason;
-use crate::proxy::relay::{End, Relayed, Side};
+use crate::proxy::relay::{End, Side};
 use crate::routing::choice::Refusal;
 use crate::telemetry::counts::ServiceCounts;
 
@@ -24,7 +25,8 @@ pub struct Ledger {
     stage: Stage,
     target: Option<Arc<str>>,
     dialled: Option<Duration>,
-    bytes: (u64, u64),
+    /// What is relayed, once something is: read at the end, however that comes.
+    meter: Option<Arc<Meter>>,
     ending: Ending,
 }
 
@@ -81,7 +83,7 @@ impl Ledger {
             stage: Stage::Accept,
             target: None,
             dialled: None,
-            bytes: (0, 0),
+            meter: None,
             ending: Ending::Panicked,
         }
     }
@@ -104,16 +106,12 @@ impl Ledger {
         self.counts.failed_dials.raise();
     }
 
-    /// Notes that the target is connected.
-    pub fn relaying(&mut self) {
+    /// Notes that the target is connected, and where it is counted what is relayed.
+    pub fn relaying(&mut self, meter: &Arc<Meter>) {
+        self.meter = Some(Arc::clone(meter));
         self.stage = Stage::Relay;
         self.dialled = Some(self.opened.elapsed());
         self.counts.connected.raise();
-    }
-
-    /// Notes what was relayed.
-    pub fn relayed(&mut self, relayed: &Relayed) {
-        self.bytes = (relayed.to_target, relayed.to_client);
     }
 
     /// Closes the record.
@@ -121,10 +119,15 @@ impl Ledger {
         self.ending = ending;
     }
 
-    fn count(&self) {
+    /// Bytes relayed: to the target, to the client.
+    fn bytes(&self) -> (u64, u64) {
+        self.meter.as_ref().map_or((0, 0), |meter| (meter.to_target.get(), meter.to_client.get()))
+    }
+
+    fn count(&self, (to_target, to_client): (u64, u64)) {
         self.counts.live.lower();
-        self.counts.bytes_to_target.add(self.bytes.0);
-        self.counts.bytes_to_client.add(self.bytes.1);
+        self.counts.bytes_to_target.add(to_target);
+        self.counts.bytes_to_client.add(to_client);
         match &self.ending {
             Ending::OverLimit
             | Ending::NoTarget(_)
@@ -163,7 +166,8 @@ impl Drop for Ledger {
         if matches!(self.ending, Ending::Panicked) && !std::thread::panicking() {
             self.ending = Ending::ArbiterLost;
         }
-        self.count();
+        let (to_target, to_client) = self.bytes();
+        self.count((to_target, to_client));
         log::log!(
             self.level(),
             service = self.service.as_str(),
@@ -171,8 +175,8 @@ impl Drop for Ledger {
             target = self.target.as_deref().unwrap_or("-"),
             stage:% = self.stage,
             by = self.ending.by(),
-            to_target = self.bytes.0,
-            to_client = self.bytes.1,
+            to_target = to_target,
+            to_client = to_client,
             dial_ms = self.dialled.map_or(0, whole_millis),
             ms = whole_millis(self.opened.elapsed());
             "session ended: {}", self.ending
@@ -241,5 +245,24 @@ impl fmt::Display for Stage {
             Self::Dial => "dial",
             Self::Relay => "relay",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_that_never_said_how_it_ended_has_relayed_what_it_has() {
+        let counts = Arc::<ServiceCounts>::default();
+        let client = Endpoint::Unix(None);
+        let mut ledger = Ledger::open(ServiceName::new("any"), Arc::clone(&counts), client);
+        let meter = Arc::<Meter>::default();
+        ledger.relaying(&meter);
+        meter.to_target.add(3);
+        meter.to_client.add(5);
+        drop(ledger);
+        assert_eq!((counts.bytes_to_target.get(), counts.bytes_to_client.get()), (3, 5));
+        assert_eq!(counts.live.get(), 0);
     }
 }

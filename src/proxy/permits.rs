@@ -56,6 +56,10 @@ impl Permits {
         loop {
             let returned = self.0.returned.notified();
             if let Some(permit) = self.try_take() {
+                // Permits that came back together may have woken only one of those who wait.
+                if self.out() < self.0.limit.load(Ordering::Relaxed) {
+                    self.0.returned.notify_one();
+                }
                 return permit;
             }
             returned.await;
@@ -94,6 +98,24 @@ mod tests {
         waiting.await.unwrap();
         drop(second);
         assert_eq!(permits.out(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_wake_for_two_permits_that_came_back_lets_two_in() {
+        let permits = Permits::new(NonZeroUsize::new(2));
+        let (first, second) = (permits.take().await, permits.take().await);
+        let waiting = || {
+            let permits = permits.clone();
+            tokio::spawn(async move { permits.take().await })
+        };
+        let (one, other) = (waiting(), waiting());
+        tokio::task::yield_now().await;
+        // As if both had come back while nobody was waiting yet: one wake is all that is kept.
+        permits.0.out.fetch_sub(1, Ordering::AcqRel);
+        std::mem::forget(first);
+        drop(second);
+        let _in = (one.await.unwrap(), other.await.unwrap());
+        assert_eq!(permits.out(), 2);
     }
 
     #[test]

@@ -55,7 +55,7 @@ struct Entry {
     told: Notify,
     /// Ends the relay; set before the sockets are aborted.
     relay: Cut,
-    meter: Meter,
+    meter: Arc<Meter>,
 }
 
 /// Where a session leads. Replaced as a whole by its own session; read by whoever cuts.
@@ -89,7 +89,7 @@ impl Registry {
             course: Mutex::default(),
             told: Notify::new(),
             relay: Cut::default(),
-            meter: Meter::default(),
+            meter: Arc::default(),
         });
         let shard = worker % self.shards.len();
         lock(&self.shards[shard]).insert(id, Arc::clone(&entry));
@@ -172,7 +172,7 @@ impl Pass {
     }
 
     /// Its live byte counts.
-    pub fn meter(&self) -> &Meter {
+    pub fn meter(&self) -> &Arc<Meter> {
         &self.entry.meter
     }
 

@@ -82,8 +82,8 @@ pub async fn relay(
         let mut relay = Relay::new(client, target, limits, meter);
         poll_fn(|cx| relay.poll(cx)).await
     };
-    let ended = if cut.is_set() { Ended { end: End::Cut, lost_bytes: true } } else { ended };
-    match ended.end {
+    let end = if cut.is_set() { End::Cut } else { ended.end };
+    match &end {
         End::Reset(side) | End::Failed(side, _) => {
             let survivor = match side {
                 Side::Client => target,
@@ -96,8 +96,9 @@ pub async fn relay(
         }
         // Nothing was under way: an orderly end. An error says that a side is gone already.
         End::IdleTimeout | End::HalfCloseTimeout if !ended.lost_bytes => {
-            client.shutdown_write().ok();
-            target.shutdown_write().ok();
+            for (side, socket) in [(Side::Client, client), (Side::Target, target)] {
+                finish(socket, ended.finished_to == Some(side));
+            }
         }
         End::IdleTimeout | End::HalfCloseTimeout | End::MaxAge | End::Cut => {
             client.abort();
@@ -106,7 +107,18 @@ pub async fn relay(
         End::Finished { .. } => {}
     }
     std::mem::forget(unfinished);
-    Relayed { to_target: meter.to_target.get(), to_client: meter.to_client.get(), end: ended.end }
+    Relayed { to_target: meter.to_target.get(), to_client: meter.to_client.get(), end }
+}
+
+/// Ends the connection to a silent side, in order if it has taken everything. What the kernel still
+/// holds for it must not reach it later, when it may have lost the lead. One that has been told of
+/// the end can no longer be asked, and was silent all the same.
+fn finish(socket: &Socket, is_told: bool) {
+    if is_told || socket.has_unsent() {
+        socket.abort();
+    } else {
+        socket.shutdown_write().ok();
+    }
 }
 
 /// Asks to be polled again, after the runtime has looked for events. A bare wake would not do: a
@@ -134,10 +146,13 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// An end, and whether bytes that had been read were never written.
+/// An end, and in what state it leaves the two sides.
 struct Ended {
     end: End,
+    /// Bytes that had been read were never written.
     lost_bytes: bool,
+    /// The side that has been told that the other one finished.
+    finished_to: Option<Side>,
 }
 
 /// A relay in progress.
@@ -175,7 +190,7 @@ impl<'a> Relay<'a> {
         let before = self.moved();
         for from in [Side::Client, Side::Target] {
             if let Some(end) = self.turn(cx, from) {
-                return Poll::Ready(Ended { end, lost_bytes: false });
+                return Poll::Ready(Ended { end, lost_bytes: false, finished_to: None });
             }
         }
         if self.moved() != before {
@@ -187,6 +202,7 @@ impl<'a> Relay<'a> {
                 .into_iter()
                 .flatten()
                 .any(Direction::is_in_flight),
+            finished_to: self.first.map(Side::other),
         })
     }
 

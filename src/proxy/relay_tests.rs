@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -208,6 +209,29 @@ async fn an_idle_timeout_with_bytes_in_flight_does_not_look_like_an_end() {
     timeout(SOON, writing).await.expect("the writer is reset").unwrap();
     assert!(matches!(relaying.relay.ended().await.end, End::IdleTimeout));
     assert!(is_reset(client.read_to_end(&mut Vec::new()).await));
+}
+
+#[tokio::test]
+async fn an_idle_timeout_leaves_nothing_for_a_stalled_side_to_receive_later() {
+    let limits = RelayLimits { idle_timeout: Some(4 * SHORT), ..RelayLimits::default() };
+    let mut relaying = relaying::tcp(limits).await;
+    // More than the window of the target, which reads nothing; less than the kernel queues for it.
+    let said = pattern(1 << 17);
+    let stalled = Arc::clone(&relaying.relay.sockets[1]);
+    sockopt::set_socket_recv_buffer_size(&relaying.target, 4096).unwrap();
+    sockopt::set_socket_send_buffer_size(&stalled, 1 << 18).unwrap();
+    relaying.client.write_all(&said).await.unwrap();
+    let meter = Arc::clone(&relaying.relay.meter);
+    let passed_on = async {
+        while meter.to_target.get() < said.len() as u64 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, passed_on).await.expect("nothing is left with the relay");
+    assert!(stalled.has_unsent());
+    check_finished(&mut relaying.client).await;
+    assert!(matches!(relaying.relay.ended().await.end, End::IdleTimeout));
+    assert!(is_reset(timeout(SOON, relaying.target.read_to_end(&mut Vec::new())).await.unwrap()));
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ impl Router {
             Err(refusal) => refusal,
         };
         if refusal != Refusal::AwaitingFirst {
-            let since = held.ask.failing_since.unwrap_or(now);
+            let since = *held.ask.held_since.get_or_init(|| now);
             held.until = held.until.or(Some(since + live.service().pool.hold));
         }
         if held.until.is_some_and(|until| until <= now) {
@@ -153,6 +153,12 @@ impl Router {
             self.answer(held, now);
         }
         self.wake_for_held(now, ctx);
+    }
+
+    /// Forgets the choices of services that have been removed, and with them their pools.
+    fn forget_removed(&mut self) {
+        let services = self.desk.live.load();
+        self.choices.retain(|name, _| services.named(name).is_some());
     }
 
     /// Sees to it that the held are looked at again when the first of them has waited enough.
@@ -214,6 +220,7 @@ impl Handler<Reconsider> for Router {
 
     fn handle(&mut self, _: Reconsider, ctx: &mut Self::Context) {
         self.reconsider(ctx);
+        self.forget_removed();
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::config::model::{Service, SessionLimits};
+use crate::config::model::SessionLimits;
 use crate::config::names::TargetKey;
 use crate::health::supervisor::TargetSuspected;
 use crate::health::suspicion::Failure;
@@ -18,7 +18,7 @@ use crate::net::dial::{DialFault, dial};
 use crate::net::endpoint::Endpoint;
 use crate::net::socket::{Gone, Socket};
 use crate::net::tuning::Tuning;
-use crate::proxy::desk::{Desk, Route};
+use crate::proxy::desk::{Desk, HeldSince, Route};
 use crate::proxy::live::LiveService;
 use crate::proxy::outcome::{Ending, Ledger};
 use crate::proxy::registry::{CutReason, Pass};
@@ -67,10 +67,9 @@ impl Session {
             Ok(connected) => connected,
             Err(ending) => return ending,
         };
-        ledger.relaying();
+        ledger.relaying(pass.meter());
         let limits = relay_limits(&service.limits);
         let relayed = relay(&self.client, &target, limits, pass.meter(), pass.relay_cut()).await;
-        ledger.relayed(&relayed);
         if matches!(relayed.end, End::Reset(Side::Target) | End::Failed(Side::Target, _)) {
             self.suspect(&lease.target().key, Failure::Reset);
         }
@@ -89,7 +88,7 @@ impl Session {
         tokio::select! {
             biased;
             connected = self.find_target(pass, ledger) => connected,
-            () = self.client_leaves() => Err(Ending::ClientLeft),
+            () = self.client_leaves() => Err(left_by(pass)),
         }
     }
 
@@ -110,11 +109,11 @@ impl Session {
         let service = self.live.service();
         let pool = &service.pool;
         let (mut tried, mut reroutes, mut dialled) = (Vec::new(), 0, Duration::ZERO);
-        let (mut failing_since, mut failure) = (None, None);
+        let (held_since, mut failure) = (HeldSince::default(), None);
         // A client that may be held is dialled for as long as that.
         let in_all = DIALS_IN_ALL.max(pool.hold);
         loop {
-            let lease = match self.route(&tried, failing_since, ledger).await {
+            let lease = match self.route(&tried, &held_since, ledger).await {
                 Ok(lease) => lease,
                 Err(refusal) => {
                     return Err(match (refusal, failure) {
@@ -124,6 +123,10 @@ impl Session {
                 }
             };
             let key = lease.target().key.clone();
+            if tried.contains(&key) {
+                // The router has begun another round, under `hold`: this one begins with it.
+                tried.clear();
+            }
             ledger.dialling(&lease.target().name);
             pass.aim(&key);
             let started = Instant::now();
@@ -136,14 +139,9 @@ impl Session {
                 }
             };
             dialled += started.elapsed();
-            match attempt {
-                Ok(target) => match pass.connected(&target) {
-                    Ok(()) if self.still_wanted(service, &key) => return Ok((target, lease)),
-                    // It lost the lead while we dialled: not a byte may reach it.
-                    Ok(()) => {}
-                    Err(cut) if cut.is_of_target() => {}
-                    Err(cut) => return Err(Ending::Cut(cut)),
-                },
+            match attempt.and_then(|target| self.admit(pass, target, &key)) {
+                Ok(target) => return Ok((target, lease)),
+                // It lost the lead while we dialled: not a byte may reach it.
                 Err(Fate::Cut(cut)) if cut.is_of_target() => {}
                 Err(Fate::Cut(cut)) => return Err(Ending::Cut(cut)),
                 Err(Fate::Failed(failed)) => {
@@ -152,7 +150,7 @@ impl Session {
                     let tries_left = u32::try_from(tried.len()).is_ok_and(|n| n <= pool.retries)
                         && dialled < in_all;
                     // Under `hold`, every target refusing is as good as every target being down.
-                    let since = *failing_since.get_or_insert_with(Instant::now);
+                    let since = *held_since.get_or_init(Instant::now);
                     let held = since.elapsed() < pool.hold;
                     if !(tries_left || held) {
                         return Err(failed);
@@ -172,7 +170,7 @@ impl Session {
     async fn route(
         &self,
         tried: &[TargetKey],
-        failing_since: Option<Instant>,
+        held_since: &HeldSince,
         ledger: &mut Ledger,
     ) -> Result<Lease, Refusal> {
         ledger.routing(tried.is_empty());
@@ -180,7 +178,8 @@ impl Session {
             let (reply, answer) = oneshot::channel();
             let facts = Facts { client: self.peer.ip().map(|address| address.ip()) };
             let (live, tried) = (Arc::clone(&self.live), tried.to_vec());
-            let ask = Route { live, facts, tried, failing_since, reply };
+            let held_since = Arc::clone(held_since);
+            let ask = Route { live, facts, tried, held_since, reply };
             if self.desk.routes.tell(ask)
                 && let Ok(answer) = answer.await
             {
@@ -216,14 +215,42 @@ impl Session {
         }
     }
 
-    /// Looks at the newest snapshot again, between the connect and the first byte.
-    fn still_wanted(&self, service: &Service, target: &TargetKey) -> bool {
-        if !service.pool.check_health {
-            return true;
+    /// Between the connect and the first byte: may this target have the session still? Asked before
+    /// a cut can reach the client, which has seen nothing and goes elsewhere, and again once it can.
+    fn admit(
+        &self,
+        pass: &Pass,
+        target: Arc<Socket>,
+        key: &TargetKey,
+    ) -> Result<Arc<Socket>, Fate> {
+        self.check_wanted(key)?;
+        pass.connected(&target).map_err(Fate::Cut)?;
+        self.check_wanted(key)?;
+        Ok(target)
+    }
+
+    /// Judges by the newest services and the newest snapshot: both may have changed since the
+    /// session began.
+    fn check_wanted(&self, target: &TargetKey) -> Result<(), Fate> {
+        let services = self.desk.live.load();
+        let live = services.named(&self.live.service().name).unwrap_or(&self.live);
+        let service = live.service();
+        if !service.pool.targets.iter().any(|kept| kept.key == *target) {
+            return Err(Fate::Cut(CutReason::TargetRemoved));
         }
         let snapshot = self.desk.snapshot.load();
-        snapshot.services.get(&service.name).is_none_or(|health| health.is_eligible(target))
+        let health = snapshot.services.get(&service.name).filter(|_| service.is_judged());
+        match health {
+            Some(health) if !health.is_eligible(target) => Err(Fate::Cut(CutReason::TargetDown)),
+            Some(_) | None => Ok(()),
+        }
     }
+}
+
+/// Who made the client leave: a cut aborts its socket, which looks like a reset of its own.
+fn left_by(pass: &Pass) -> Ending {
+    let cut = pass.why_cut().filter(|_| pass.relay_cut().is_set());
+    cut.map_or(Ending::ClientLeft, Ending::Cut)
 }
 
 /// How a dial ended that connected nobody.

@@ -25,9 +25,13 @@ impl SocketTable {
         &self,
         addresses: impl Iterator<Item = (&'a ListenAddress, Tuning)>,
     ) -> Result<(), Vec<BindError>> {
-        let mut table = self.lock();
+        let missing: Vec<_> = {
+            let table = self.lock();
+            addresses.filter(|(address, _)| !table.contains_key(address)).collect()
+        };
         let (mut bound, mut errors) = (Vec::new(), Vec::new());
-        for (address, tuning) in addresses.filter(|(address, _)| !table.contains_key(address)) {
+        // Not under the lock: listeners that are restarted meanwhile borrow from the table.
+        for (address, tuning) in missing {
             match bind(address, &tuning) {
                 Ok(socket) => bound.push((address.clone(), Arc::new(socket))),
                 Err(error) => errors.push(error),
@@ -36,7 +40,7 @@ impl SocketTable {
         if !errors.is_empty() {
             return Err(errors);
         }
-        table.extend(bound);
+        self.lock().extend(bound);
         Ok(())
     }
 

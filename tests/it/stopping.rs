@@ -37,6 +37,20 @@ fn term_lets_sessions_end_by_themselves_and_accepts_no_new_ones() {
 }
 
 #[test]
+fn who_waits_in_the_accept_queue_when_the_port_is_given_up_is_served() {
+    let (target, listen) = (Target::echo(), free_port());
+    let mut stagedoor = Stagedoor::run(&definition(listen, &target));
+    stagedoor.signal(Signal::STOP);
+    let waiting: Vec<_> = (0..200).map(|_| connect(listen)).collect();
+    stagedoor.signal(Signal::TERM);
+    stagedoor.signal(Signal::CONT);
+    for mut client in waiting {
+        assert_eq!(echoed(&mut client, b"in time"), b"in time");
+    }
+    assert_eq!(stagedoor.ended().code(), Some(0));
+}
+
+#[test]
 fn a_second_term_ends_it_now() {
     let (target, listen) = (Target::echo(), free_port());
     let mut stagedoor = Stagedoor::run(&definition(listen, &target));
@@ -60,6 +74,23 @@ fn a_drain_ends_at_its_limit() {
     stagedoor.signal(Signal::TERM);
     assert_eq!(stagedoor.ended().code(), Some(0));
     stagedoor.logged("sessions cut sessions=1");
+}
+
+#[test]
+fn a_held_client_that_is_cut_at_the_limit_did_not_leave() {
+    let (listen, nobody) = (free_port(), free_port());
+    let mut definition = definition(listen, &Target::echo());
+    definition["proxy"] = json!({ "target_url": format!("127.0.0.1:{nobody}"), "hold": "1h" });
+    let mut stagedoor = Stagedoor::run_with(&definition, &["--set", "shutdown.timeout=200ms"]);
+    let mut held = connect(listen);
+    eventually("it is held", || {
+        let status = stagedoor.json(&["status"]);
+        (status["services"][0]["failed_dials"].as_u64()? >= 1).then_some(())
+    });
+    stagedoor.signal(Signal::TERM);
+    assert_eq!(stagedoor.ended().code(), Some(0));
+    assert_eq!(read_to_end(&mut held), (Vec::new(), Ended::Reset));
+    stagedoor.logged("session ended: shutdown");
 }
 
 #[test]
