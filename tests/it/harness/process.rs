@@ -1,6 +1,5 @@
 //! What the kernel says of a process: its memory, its threads, its connections.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
@@ -64,24 +63,6 @@ pub(crate) fn resident_kib(process: Pid) -> u64 {
     let text = std::fs::read_to_string(status).expect("the process is still there");
     let line = text.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says");
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
-}
-
-/// Bytes in the kernel for the IPv4 connection from `local` to `remote`, as its owner at `local`
-/// has them: sent and not acknowledged, arrived and not read. `None`: no such connection.
-pub(crate) fn queued(local: SocketAddr, remote: SocketAddr) -> Option<(usize, usize)> {
-    let table = std::fs::read_to_string("/proc/thread-self/net/tcp").expect("Linux says");
-    let (local, remote) = (in_table(local), in_table(remote));
-    let row = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let of_both = |row: &Vec<&str>| row[1] == local && row[2] == remote;
-    let (sent, arrived) = row.into_iter().find(of_both)?[4].split_once(':')?;
-    let bytes = |hex| usize::from_str_radix(hex, 16).ok();
-    Some((bytes(sent)?, bytes(arrived)?))
-}
-
-fn in_table(address: SocketAddr) -> String {
-    let SocketAddr::V4(address) = address else { panic!("IPv4 only") };
-    let octets = u32::from_ne_bytes(address.ip().octets());
-    format!("{octets:08X}:{:04X}", address.port())
 }
 
 /// Lets this process, the tests, have as many descriptors as it may.
