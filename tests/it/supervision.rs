@@ -137,7 +137,8 @@ fn a_client_that_waits_for_a_place_is_not_lost_with_its_listener() {
     for restarts in 1..=3 {
         stagedoor.restart(&listener.name);
         eventually("it runs again", || {
-            (stagedoor.component(&listener.name).restarts == restarts).then_some(())
+            let now = stagedoor.component(&listener.name);
+            (now.restarts == restarts && now.state == "running").then_some(())
         });
     }
     drop(first);
