@@ -11,6 +11,8 @@ use crate::admin::command::{Ask, Command, Reply};
 use crate::admin::view::{CheckView, ServiceView, StatusView, TargetView, TreeView};
 use crate::app::house::House;
 use crate::app::reload::{Reload, Reloader};
+use crate::config::model::Service;
+use crate::config::names::TargetKey;
 use crate::health::recall::{Known, KnownCheck};
 use crate::health::snapshot::{Leadership, Snapshot};
 use crate::health::supervisor::Recall;
@@ -146,7 +148,9 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
         let target = member.target();
         let recalled = known.targets.get(&target.key);
         // A target without checks counts as up; a person wants to see that nobody looks.
-        let checked = recalled.and(health).and_then(|health| health.targets.get(&target.key));
+        let checked = health
+            .filter(|_| is_checked(service, &target.key))
+            .and_then(|health| health.targets.get(&target.key));
         TargetView {
             name: target.name.to_string(),
             address: target.address.to_string(),
@@ -183,6 +187,11 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
         targets: members.iter().map(|member| target(member)).collect(),
         stray_checks: known.strays.iter().map(check).collect(),
     }
+}
+
+fn is_checked(service: &Service, target: &TargetKey) -> bool {
+    let checks = service.health.iter().flat_map(|spec| &spec.checks);
+    checks.filter_map(|check| check.target.as_ref()).any(|checked| checked == target)
 }
 
 fn check(known: &KnownCheck) -> CheckView {

@@ -50,17 +50,32 @@ pub enum ApplyError {
 /// If an address cannot be bound; nothing has changed then.
 pub async fn apply(house: &House, closer: &Closer, model: Arc<Model>) -> Result<(), ApplyError> {
     let old = house.model.load_full();
-    look_names_up(house, &model).await;
+    let (names_before, names_after) = (names(&old), names(&model));
+    // Until nothing can be refused any more, the names of both are in the book.
+    look_names_up(house, &names_before | &names_after).await;
+    let put = put_in_force(house, closer, &old, &model).await;
+    house.resolver.tell(Want(if put.is_ok() { names_after } else { names_before }));
+    put
+}
+
+async fn put_in_force(
+    house: &House,
+    closer: &Closer,
+    old: &Model,
+    model: &Arc<Model>,
+) -> Result<(), ApplyError> {
     let addresses = |model: &Model| -> BTreeSet<ListenAddress> {
         model.services.values().map(|service| service.listen.clone()).collect()
     };
-    let (before, after) = (addresses(&old), addresses(&model));
-    bind(house, &model, after.difference(&before))?;
+    let (before, after) = (addresses(old), addresses(model));
+    bind(house, model, after.difference(&before))?;
     // Those that leave are still judged until nobody is routed by them any more.
     let leaving = old.services.iter().filter(|(name, _)| !model.services.contains_key(*name));
     let both = model.services.values().chain(leaving.map(|(_, service)| service));
     if let Err(error) = configure_health(house, both).await {
         after.difference(&before).for_each(|address| house.sockets.close(address));
+        // It may have heard of it all the same, and answer late.
+        house.health.tell(Configure { services: old.services.values().cloned().collect() });
         return Err(error);
     }
     // What waits at an address that is given up is still served under the old services.
@@ -68,28 +83,29 @@ pub async fn apply(house: &House, closer: &Closer, model: Arc<Model>) -> Result<
         stop_listener(house, address).await;
     }
     let previous = house.live.load_full();
-    house.live.store(Arc::new(LiveServices::of(&model, &previous)));
-    house.permits.set_limit(limits::share_out(&model, house.workers.len()));
+    house.live.store(Arc::new(LiveServices::of(model, &previous)));
+    house.permits.set_limit(limits::share_out(model, house.workers.len()));
     if old.node.log.level != model.node.log.level {
         house.log.set_filter(&model.node.log.level);
     }
-    house.model.store(Arc::clone(&model));
+    house.model.store(Arc::clone(model));
     house.generation.fetch_add(1, Ordering::Relaxed);
     house.reconsider();
     for address in after.difference(&before) {
         start_listener(house, address).await;
     }
-    tune_listeners(house, &model);
+    tune_listeners(house, model);
     if old.services.keys().any(|name| !model.services.contains_key(name))
         && let Err(error) = configure_health(house, model.services.values()).await
     {
         log::error!("removed services are still checked: {error}");
     }
-    close_removed(closer, &previous, &model);
+    close_removed(closer, &previous, model);
     Ok(())
 }
 
-async fn look_names_up(house: &House, model: &Model) {
+/// The names of its targets and of those that its checks ask.
+fn names(model: &Model) -> BTreeSet<Arc<str>> {
     let name_of = |address: &TargetAddress| match address {
         TargetAddress::Name { host, .. } => Some(Arc::clone(host)),
         TargetAddress::Ip(_) | TargetAddress::Unix(_) => None,
@@ -98,12 +114,16 @@ async fn look_names_up(house: &House, model: &Model) {
     let targets = services().flat_map(|service| &service.pool.targets).map(|t| &t.address);
     let specs = services().filter_map(|service| service.health.as_deref());
     let checks = specs.flat_map(|spec: &HealthSpec| &spec.checks).map(|check| &check.address);
-    let names: BTreeSet<Arc<str>> = targets.chain(checks).filter_map(name_of).collect();
-    if !names.is_empty() || !house.wanted_names.load().is_empty() {
-        let looked_up = tokio::time::timeout(NAMES, house.resolver.ask(Want(names))).await;
-        if !matches!(looked_up, Ok(Ok(()))) {
-            log::warn!("target names take long to look up: going on without");
-        }
+    targets.chain(checks).filter_map(name_of).collect()
+}
+
+async fn look_names_up(house: &House, names: BTreeSet<Arc<str>>) {
+    if names.is_empty() {
+        return;
+    }
+    let looked_up = tokio::time::timeout(NAMES, house.resolver.ask(Want(names))).await;
+    if !matches!(looked_up, Ok(Ok(()))) {
+        log::warn!("target names take long to look up: going on without");
     }
 }
 

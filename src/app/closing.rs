@@ -35,6 +35,18 @@ impl Closer {
         self.close(service, target, policy, CutReason::TargetDown)
     }
 
+    /// A target is about to lead. When this returns, no session of its service with another one
+    /// relays another byte: not even one from before the service was led. Returns how many were
+    /// cut.
+    pub fn target_leads(&self, service: &ServiceName, leader: &TargetKey) -> usize {
+        let why = CutReason::TargetDown;
+        let cut = self.registry.cut_others(service, leader, why);
+        if cut > 0 {
+            log::warn!(service = service.as_str(), leader:% = leader, sessions = cut; "sessions with others than the leader cut");
+        }
+        cut
+    }
+
     /// A target left its pool by a reload.
     pub fn target_removed(&self, old: &LiveService, target: &TargetKey) -> usize {
         let service = old.service();
@@ -85,12 +97,18 @@ impl Closer {
     ) {
         let back = match why {
             CutReason::TargetDown => self.is_eligible(service, target),
-            CutReason::TargetRemoved | CutReason::Shutdown | CutReason::Killed => false,
+            CutReason::TargetRemoved => self.is_in_pool(service, target),
+            CutReason::Shutdown | CutReason::Killed => false,
         };
-        if !back {
-            let cut = self.registry.cut_sessions(leaving, target, why);
-            log::info!(service = service.as_str(), target:% = target, sessions = cut; "drain ended: {why}");
-        }
+        let cut = if back { 0 } else { self.registry.cut_sessions(leaving, target, why) };
+        log::info!(service = service.as_str(), target:% = target, sessions = cut; "drain ended: {why}");
+    }
+
+    fn is_in_pool(&self, service: &ServiceName, target: &TargetKey) -> bool {
+        let services = self.live.load();
+        services.named(service).is_some_and(|live| {
+            live.service().pool.targets.iter().any(|member| member.key == *target)
+        })
     }
 
     fn is_eligible(&self, service: &ServiceName, target: &TargetKey) -> bool {

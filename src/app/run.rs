@@ -20,7 +20,9 @@ use crate::app::tree::RunningTree;
 use crate::app::{limits, shutdown, signals};
 use crate::config::load::Sources;
 use crate::config::model::{Model, Node};
-use crate::discovery::resolver::{self, NameMoved, Resolver, ResolverArgs};
+use crate::discovery::look_up::LookUps;
+use crate::discovery::resolver::{NameMoved, Resolver, ResolverArgs};
+use crate::health::publisher::{Publisher, TargetLeads};
 use crate::health::staff::Staff;
 use crate::health::supervisor::{HealthArgs, HealthSupervisor, HostMoved, TargetLost};
 use crate::proxy::desk::Desk;
@@ -166,19 +168,29 @@ impl Process {
         let house = &self.house;
         let health = HealthArgs {
             memory: Arc::default(),
-            snapshot: Arc::clone(&house.snapshot),
+            names: Arc::clone(&house.names),
             staff: Arc::new(Staff::new(
                 house.checkers.clone(),
                 Arc::clone(&house.names),
                 house.health.recipient(),
                 intensity,
             )),
-            published: {
-                let house = house.clone();
-                Recipient::from_fn(move |_| {
-                    house.reconsider();
-                    true
-                })
+            publisher: Publisher {
+                snapshot: Arc::clone(&house.snapshot),
+                published: {
+                    let house = house.clone();
+                    Recipient::from_fn(move |_| {
+                        house.reconsider();
+                        true
+                    })
+                },
+                leads: {
+                    let closer = self.closer.clone();
+                    Recipient::from_fn(move |leads: TargetLeads| {
+                        closer.target_leads(&leads.service, &leads.target);
+                        true
+                    })
+                },
             },
             lost: {
                 let closer = self.closer.clone();
@@ -193,9 +205,11 @@ impl Process {
             wanted: Arc::clone(&house.wanted_names),
             moved: {
                 let health = house.health.clone();
-                Recipient::from_fn(move |NameMoved { host }| health.tell(HostMoved { host }))
+                Recipient::from_fn(move |NameMoved { host, to }| {
+                    health.tell(HostMoved { host, to })
+                })
             },
-            look_up: Arc::new(resolver::system),
+            look_ups: LookUps::of_the_system(),
         };
         let reloader = ReloaderArgs {
             sources: Arc::clone(&self.sources),

@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::app::apply::stop_listener;
@@ -12,15 +13,17 @@ use crate::proxy::registry::CutReason;
 
 /// How often the drain looks whether the last session has ended.
 const LOOK: Duration = Duration::from_millis(10);
-/// CutReason sessions write their outcomes within this.
+/// A reload that is under way may take this long to end before listeners are stopped.
+const TURN: Duration = Duration::from_secs(1);
+/// Cut sessions write their outcomes within this.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Stops accepting and waits until no session is left, or `limit` has passed. What is left then is
 /// reset. Health goes on meanwhile: sessions that drain still obey it.
 pub async fn drain(house: &House, limit: Duration) {
     let deadline = Instant::now() + limit;
-    // No reload may open another address from now on.
-    let _turn = tokio::time::timeout_at(deadline, house.applying.lock()).await;
+    // No reload begins from now on.
+    let _turn = tokio::time::timeout(TURN.min(limit), house.applying.lock()).await;
     stop_accepting(house).await;
     let live = sessions(house);
     if live > 0 {
@@ -28,6 +31,8 @@ pub async fn drain(house: &House, limit: Duration) {
     }
     while sessions(house) > 0 && Instant::now() < deadline {
         tokio::time::sleep(LOOK).await;
+        // One that had begun may have opened another address.
+        stop_accepting(house).await;
     }
     cut_what_is_left(house).await;
 }
@@ -44,14 +49,13 @@ pub async fn cut_what_is_left(house: &House) {
     }
 }
 
+/// Stops all listeners side by side, so that one that is stuck keeps no other open.
 async fn stop_accepting(house: &House) {
     let addresses: Vec<ListenAddress> = {
         let listeners = house.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.keys().cloned().collect()
     };
-    for address in addresses {
-        stop_listener(house, &address).await;
-    }
+    join_all(addresses.iter().map(|address| stop_listener(house, address))).await;
 }
 
 /// Sessions, those included that no router has opened yet.

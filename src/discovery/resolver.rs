@@ -1,12 +1,11 @@
 //! The resolver: looks target names up in the background and publishes the name book.
 //!
 //! A name that no longer resolves keeps its last address; only a name that never did has none.
-//! `getaddrinfo` blocks and tells no time to live, so that it runs on the blocking pool, at most
-//! once at a time for each name, every 30 s, and every second while a name has no address.
+//! The system tells no time to live, so that it is asked every 30 s, and every second while a name
+//! has no address; for a name that it has not answered for yet, it is not asked again.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +13,12 @@ use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
+use crate::discovery::look_up::LookUps;
 use crate::net::names::NameBook;
 use crate::supervise::handle::Recipient;
 
 const EVERY: Duration = Duration::from_secs(30);
 const WHILE_MISSING: Duration = Duration::from_secs(1);
-/// A look-up that takes longer is taken for failed; it ends when the system lets it.
-const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// What the resolver works with; all of it outlives the actor.
 #[derive(Clone)]
@@ -29,14 +27,12 @@ pub struct ResolverArgs {
     pub book: Arc<ArcSwap<NameBook>>,
     /// The names wanted now.
     pub wanted: Arc<ArcSwap<BTreeSet<Arc<str>>>>,
-    /// Told when a name stands for another address than before.
+    /// Told when a name stands for another address than in the book. Whoever hears it puts the
+    /// new one there, when nobody is routed to its targets any more; until then it is told again.
     pub moved: Recipient<NameMoved>,
-    /// How one name is looked up: it blocks.
-    pub look_up: LookUp,
+    /// How names are looked up.
+    pub look_ups: LookUps,
 }
-
-/// A look-up of one name: its addresses, in any order.
-pub type LookUp = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
 
 /// The actor.
 pub struct Resolver {
@@ -48,12 +44,14 @@ pub struct Resolver {
 #[rtype(result = "()")]
 pub struct Want(pub BTreeSet<Arc<str>>);
 
-/// A name stands for another address than before: whoever is there is a new target.
+/// A name stands for another address than in the book: whoever is there is a new target.
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct NameMoved {
     /// The name.
     pub host: Arc<str>,
+    /// Its new address.
+    pub to: IpAddr,
 }
 
 /// It is time to look everything up again.
@@ -106,11 +104,10 @@ impl Handler<Refresh> for Resolver {
 
 /// Looks names up side by side, publishes what came of it, and tells of those that moved.
 async fn look_up_all(args: ResolverArgs, hosts: BTreeSet<Arc<str>>) {
-    let found = join_all(hosts.into_iter().map(async |host| {
-        let address = look_up(&host, Arc::clone(&args.look_up)).await;
-        (host, address)
-    }))
-    .await;
+    let looking = hosts
+        .into_iter()
+        .map(async |host| Some((host.clone(), args.look_ups.look_up(&host).await?)));
+    let found: Vec<_> = join_all(looking).await.into_iter().flatten().collect();
     if found.is_empty() {
         return;
     }
@@ -119,8 +116,8 @@ async fn look_up_all(args: ResolverArgs, hosts: BTreeSet<Arc<str>>) {
         let mut book = NameBook::clone(old);
         book.names.retain(|host, _| wanted.contains(host));
         for (host, now) in &found {
-            // The last good address stays.
-            if now.is_ok() || !matches!(book.names.get(host), Some(Ok(_))) {
+            // The last good address stays, until its targets have left it.
+            if !matches!(book.names.get(host), Some(Ok(_))) {
                 book.names.insert(Arc::clone(host), now.clone());
             }
         }
@@ -131,7 +128,7 @@ async fn look_up_all(args: ResolverArgs, hosts: BTreeSet<Arc<str>>) {
         if let (Some(Ok(old)), Ok(new)) = (before.names.get(&host), now)
             && *old != new
         {
-            args.moved.tell(NameMoved { host });
+            args.moved.tell(NameMoved { host, to: new });
         }
     }
 }
@@ -151,35 +148,9 @@ fn tell(host: &str, before: Option<&Result<IpAddr, String>>, now: &Result<IpAddr
     }
 }
 
-/// The look-up of this machine, with its hosts file and its name servers.
-pub fn system(name: &str) -> io::Result<Vec<IpAddr>> {
-    Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
-}
-
-/// One look-up. Of several addresses the least is taken, so that the order in which a name server
-/// turns them does not look like a change; several targets of one name are `dns` discovery's.
-async fn look_up(host: &Arc<str>, how: LookUp) -> Result<IpAddr, String> {
-    let name = Arc::clone(host);
-    let resolved = actix_rt::task::spawn_blocking(move || {
-        how(&name).map(|addresses| addresses.into_iter().min())
-    });
-    match tokio::time::timeout(LOOK_UP, resolved).await {
-        Ok(Ok(Ok(Some(address)))) => Ok(address),
-        Ok(Ok(Ok(None))) => Err(format!("`{host}` has no address")),
-        Ok(Ok(Err(error))) => Err(format!("`{host}` cannot be looked up: {}", plain(&error))),
-        Ok(Err(_)) => Err(format!("looking `{host}` up crashed")),
-        Err(_) => Err(format!("looking `{host}` up took more than {} s", LOOK_UP.as_secs())),
-    }
-}
-
-/// What the system says, without what the standard library says before it.
-fn plain(error: &io::Error) -> String {
-    let words = error.to_string();
-    words.strip_prefix("failed to lookup address information: ").unwrap_or(&words).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::sync::{Mutex, PoisonError};
 
     use super::*;
@@ -190,20 +161,22 @@ mod tests {
     /// A resolver whose one name stands for what `addresses` says.
     fn resolver(addresses: &Addresses) -> (Ref<Resolver>, ResolverArgs, Arc<Mutex<Vec<String>>>) {
         let (addresses, moved) = (Arc::clone(addresses), Arc::<Mutex<Vec<String>>>::default());
+        let book = Arc::<ArcSwap<NameBook>>::default();
         let args = ResolverArgs {
-            book: Arc::default(),
+            book: Arc::clone(&book),
             wanted: Arc::default(),
             moved: Recipient::from_fn({
-                let moved = Arc::clone(&moved);
-                move |NameMoved { host }| {
+                let (moved, book) = (Arc::clone(&moved), Arc::clone(&book));
+                move |NameMoved { host, to }| {
+                    book.rcu(|old| old.moved(&host, to));
                     moved.lock().unwrap().push(host.to_string());
                     true
                 }
             }),
-            look_up: Arc::new(move |_| match &*addresses.lock().unwrap() {
+            look_ups: LookUps::new(Arc::new(move |_| match &*addresses.lock().unwrap() {
                 Ok(addresses) => Ok(addresses.clone()),
                 Err(error) => Err(error.kind().into()),
-            }),
+            })),
         };
         let handle = Ref::unsupervised("resolver", |_| Resolver::new(args.clone()));
         (handle, args, moved)

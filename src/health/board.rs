@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::check::{Check, Thresholds};
-use crate::config::model::{Balance, Service};
+use crate::config::model::{Balance, Service, Target};
 use crate::config::names::{ServiceName, TargetKey};
 use crate::health::claims::{Claims, alarm_text};
 use crate::health::effect::{Effect, Finished, changed, trouble};
@@ -83,6 +83,15 @@ impl ServiceBoard {
         (board, effects)
     }
 
+    /// Its service has been published differently since, by somebody who fell over the next board:
+    /// what this one knows holds again, and whoever gained by the other loses it.
+    pub fn republish(&mut self, seen: Arc<ServiceHealth>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.published = seen;
+        self.publish(self.current(), &mut effects);
+        effects
+    }
+
     /// Whose board it is.
     pub fn service(&self) -> &ServiceName {
         &self.service
@@ -93,6 +102,30 @@ impl ServiceBoard {
         let ruling = self.adopt(service, now);
         let mut effects = Vec::new();
         self.obey(ruling, None, now, &mut effects);
+        effects
+    }
+
+    /// Somebody else may be where some targets were: these leave, with all that is known of them
+    /// and their traffic, and are there again as unknown ones.
+    pub fn forget(
+        &mut self,
+        service: &Service,
+        is_other: impl Fn(&Target) -> bool,
+        now: Instant,
+    ) -> Vec<Effect> {
+        let mut without = service.clone();
+        without.pool.targets.retain(|target| !is_other(target));
+        let before = Arc::clone(&self.published);
+        let mut effects = self.reconfigure(&without, now);
+        // No reload removed them, so that it falls to us to say what they have lost.
+        let others = service.pool.targets.iter().filter(|target| is_other(target));
+        for Target { key, .. } in others {
+            let lost = Effect::Lost(key.clone());
+            if before.is_eligible(key) && !effects.contains(&lost) {
+                effects.push(lost);
+            }
+        }
+        effects.extend(self.reconfigure(service, now));
         effects
     }
 
@@ -276,11 +309,6 @@ impl ServiceBoard {
     ) {
         if let Some(change) = &ruling.change {
             self.lead_lost = change.to.is_none().then_some(now);
-            if change.from.is_some() && change.to.is_some() {
-                // First nobody leads, and the old leader's sessions end; only then the new one.
-                let between = ServiceHealth { leadership: Leadership::Nobody, ..self.current() };
-                self.publish(between, effects);
-            }
         }
         self.publish(self.current(), effects);
         let published = effects.iter().position(|effect| matches!(effect, Effect::Publish(_)));
@@ -301,14 +329,30 @@ impl ServiceBoard {
         self.claims.look(self.leader.as_ref()?, now).map(Effect::Alarm)
     }
 
-    /// Publishes `next` if it is news, and says who gets no traffic any more.
+    /// Publishes `next` by way of nobody if another leads then: first the old leader's sessions
+    /// end, and only then the new one leads.
     fn publish(&mut self, next: ServiceHealth, effects: &mut Vec<Effect>) {
+        if let (Leadership::Leader(from), Leadership::Leader(to)) =
+            (&self.published.leadership, &next.leadership)
+            && from != to
+        {
+            let between = ServiceHealth { leadership: Leadership::Nobody, ..next.clone() };
+            self.publish_step(between, effects);
+        }
+        self.publish_step(next, effects);
+    }
+
+    /// Publishes `next` if it is news, and says who gets no traffic any more. What becomes of a
+    /// target that has left the pool is for `on_removed` to say, unless it led.
+    fn publish_step(&mut self, next: ServiceHealth, effects: &mut Vec<Effect>) {
         if next == *self.published {
             return;
         }
         let before = std::mem::replace(&mut self.published, Arc::new(next));
         effects.push(Effect::Publish(self.published.clone()));
+        let led = matches!(before.leadership, Leadership::Leader(_));
         let mut lost: Vec<&TargetKey> = before.targets.keys().collect();
+        lost.retain(|key| led || self.published.targets.contains_key(*key));
         lost.retain(|key| before.is_eligible(key) && !self.published.is_eligible(key));
         lost.sort();
         effects.extend(lost.into_iter().cloned().map(Effect::Lost));

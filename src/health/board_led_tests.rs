@@ -176,6 +176,15 @@ fn a_leader_that_is_removed_loses_its_sessions_before_another_leads() {
 }
 
 #[test]
+fn a_leader_that_somebody_else_is_now_is_lost_once() {
+    let mut desk = led("ab");
+    desk.says("a+ b-");
+    let effects = desk.board.forget(&desk.service, |target| target.key == key('a'), desk.now);
+    let lost = brief(&effects).iter().filter(|effect| *effect == "lost a:1").count();
+    assert_eq!((lost, &desk.board.health().leadership), (1, &Leadership::Nobody));
+}
+
+#[test]
 fn a_service_that_is_led_from_now_on_hears_everybody_first() {
     let mut desk = Desk::of(service("ab", Balance::RoundRobin));
     desk.says("a+ b+");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::check::{Check, HealthSpec, Script, Thresholds};
-use crate::config::model::{Balance, Service};
+use crate::config::model::{Balance, Service, Target};
 use crate::health::board::ServiceBoard;
 use crate::health::board_harness::{Desk, brief, check_of, key, service, with_checks};
 use crate::health::script_harness::{script, send};
@@ -148,6 +148,25 @@ fn what_stays_keeps_its_verdict_and_its_counts() {
     assert_eq!(desk.health('a'), Health::Down, "the third failure in a row");
     desk.reconfigured(service("b", Balance::RoundRobin));
     assert!(!desk.board.health().targets.contains_key(&key('a')));
+}
+
+#[test]
+fn a_target_that_a_reload_removes_is_not_lost_but_removed() {
+    let mut desk = balanced("ab");
+    desk.says("a+ b+");
+    assert_eq!(brief(&desk.reconfigured(service("b", Balance::RoundRobin))), ["publish"]);
+}
+
+#[test]
+fn a_target_that_somebody_else_is_now_is_lost_and_unknown() {
+    let mut desk = balanced("ab");
+    desk.says("a+ b+");
+    let is_a = |target: &Target| target.key == key('a');
+    let effects = desk.board.forget(&desk.service, is_a, desk.now);
+    assert_eq!(brief(&effects), ["publish", "lost a:1", "publish"]);
+    assert_eq!((desk.health('a'), desk.health('b')), (Health::Unknown, Health::Up));
+    let effects = desk.board.forget(&desk.service, is_a, desk.now);
+    assert!(!brief(&effects).contains(&"lost a:1".to_owned()), "it has no traffic to lose");
 }
 
 #[test]

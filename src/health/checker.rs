@@ -16,7 +16,8 @@ use crate::config::names::ServiceName;
 use crate::health::dialled::probe;
 use crate::health::effect::Finished;
 use crate::health::transcript::Transcript;
-use crate::net::names::NameBook;
+use crate::net::dial::Destination;
+use crate::net::names::{NameBook, Unresolved};
 use crate::supervise::handle::Recipient;
 
 /// The health supervisor answers in microseconds; it may be being restarted.
@@ -55,6 +56,8 @@ pub struct CheckFinished {
     pub service: ServiceName,
     /// The check, by which a report from before a reload is known, and how it went.
     pub finished: Finished,
+    /// Where its address led while it ran.
+    pub at: Result<Destination, Unresolved>,
     /// Hears the interval until the next run.
     pub next: oneshot::Sender<Duration>,
 }
@@ -125,10 +128,10 @@ impl Handler<CheckNow> for Checker {
 /// One probe and its report. Returns how long to pause before the next.
 async fn probe_and_report(args: CheckerArgs) -> Duration {
     let started = Instant::now();
-    let transcript = Arc::new(probe_where_it_is(&args).await);
-    let finished = Finished { check: Arc::clone(&args.check), transcript };
+    let (transcript, at) = probe_where_it_is(&args).await;
+    let finished = Finished { check: Arc::clone(&args.check), transcript: Arc::new(transcript) };
     let (next, answer) = oneshot::channel();
-    args.reports.tell(CheckFinished { service: args.service.clone(), finished, next });
+    args.reports.tell(CheckFinished { service: args.service.clone(), finished, at, next });
     let interval = match tokio::time::timeout(ANSWER, answer).await {
         Ok(Ok(interval)) => interval,
         Ok(Err(_)) | Err(_) => args.interval,
@@ -137,14 +140,15 @@ async fn probe_and_report(args: CheckerArgs) -> Duration {
 }
 
 /// A probe of whoever is there now: if the name has come to stand for another address meanwhile,
-/// what was heard says nothing of who is there, and must not be counted.
-async fn probe_where_it_is(args: &CheckerArgs) -> Transcript {
+/// what was heard says nothing of who is there, and must not be counted. Also says where it was.
+async fn probe_where_it_is(args: &CheckerArgs) -> (Transcript, Result<Destination, Unresolved>) {
     loop {
         let names = args.names.load_full();
         let transcript = probe(&args.check, &names).await;
-        let address = &args.check.address;
-        if args.names.load().resolve(address) == names.resolve(address) {
-            return transcript;
+        let (address, now) = (&args.check.address, args.names.load_full());
+        let at = names.resolve(address);
+        if now.resolve(address) == at {
+            return (transcript, at);
         }
     }
 }

@@ -6,6 +6,7 @@ mod supervisor_tests;
 
 pub mod checker;
 pub mod dialled;
+pub mod publisher;
 pub mod recall;
 pub mod report;
 pub mod staff;

@@ -5,9 +5,12 @@
 //! publish again. Boards outlive it, and each is replaced whole at the end of a handler, so that a
 //! panic never leaves one half-changed; one that it fell over three times is made anew (`memory`).
 
+use std::collections::{HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
+use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use crate::config::model::{Service, Target};
@@ -16,11 +19,12 @@ use crate::health::board::ServiceBoard;
 use crate::health::checker::CheckFinished;
 use crate::health::effect::Effect;
 use crate::health::memory::{Incarnation, Memory};
+use crate::health::publisher::Publisher;
 use crate::health::recall::{Known, recall};
 use crate::health::report;
-use crate::health::snapshot::{ServiceHealth, Snapshot, SnapshotCell};
 use crate::health::staff::Staff;
 use crate::health::suspicion::Failure;
+use crate::net::names::NameBook;
 use crate::supervise::handle::Recipient;
 
 /// What the health supervisor works with; all of it outlives the actor.
@@ -28,12 +32,12 @@ use crate::supervise::handle::Recipient;
 pub struct HealthArgs {
     /// What is remembered.
     pub memory: Arc<Mutex<Memory>>,
-    /// Where the snapshot is published.
-    pub snapshot: SnapshotCell,
+    /// Where what is known is published.
+    pub publisher: Publisher,
+    /// The addresses of target names.
+    pub names: Arc<ArcSwap<NameBook>>,
     /// Its checkers.
     pub staff: Arc<Staff>,
-    /// Told of each new snapshot.
-    pub published: Recipient<SnapshotChanged>,
     /// Told of each target that lost its traffic, before the next snapshot is published: when
     /// this returns, whatever had to be cut has been cut.
     pub lost: Recipient<TargetLost>,
@@ -68,18 +72,16 @@ pub struct TargetSuspected {
     pub failure: Failure,
 }
 
-/// A host name stands for another address than before: its targets are new ones.
+/// A host name stands for another address than in the book: its targets are new ones. The book
+/// says so when nobody can be routed to them any more.
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct HostMoved {
     /// The name.
     pub host: Arc<str>,
+    /// Its new address.
+    pub to: IpAddr,
 }
-
-/// There is a new snapshot.
-#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-#[rtype(result = "()")]
-pub struct SnapshotChanged;
 
 /// A target went down or lost the lead.
 #[derive(Message, Debug, Clone, PartialEq, Eq)]
@@ -121,15 +123,34 @@ impl HealthSupervisor {
         Some(result)
     }
 
+    /// The board of a service that is defined so from now on, and what follows.
+    fn redefine(&self, service: &Service, now: Instant) -> (ServiceBoard, Vec<Effect>) {
+        let known = self.memory().take_up(self.incarnation, &service.name);
+        let Some(mut board) = known else {
+            let board = ServiceBoard::new(service, now);
+            let first = Effect::Publish(Arc::clone(board.health()));
+            return (board, vec![first]);
+        };
+        let effects = board.reconfigure(service, now);
+        (board, effects)
+    }
+
     /// Performs what a board says follows, in order, and keeps the board.
-    fn perform(&self, name: &ServiceName, board: ServiceBoard, effects: Vec<Effect>) {
+    fn perform(
+        &self,
+        name: &ServiceName,
+        board: ServiceBoard,
+        effects: impl IntoIterator<Item = Effect>,
+    ) {
         if !self.memory().is_newest(self.incarnation) {
             // It was replaced while it hung: what it knows is old.
             return;
         }
         for effect in effects {
             match effect {
-                Effect::Publish(health) => self.publish(name, health),
+                Effect::Publish(health) => {
+                    self.args.publisher.publish([(name.clone(), health)], |_| true)
+                }
                 Effect::Lost(target) => {
                     self.args.lost.tell(TargetLost { service: name.clone(), target });
                 }
@@ -152,17 +173,27 @@ impl HealthSupervisor {
             "what is known of its targets made the health supervisor fall three times: it is made \
              anew from what was published last"
         );
-        let published = self.args.snapshot.load().services.get(name).cloned().unwrap_or_default();
+        let published =
+            self.args.publisher.snapshot.load().services.get(name).cloned().unwrap_or_default();
         let (board, effects) = ServiceBoard::restored(&service, published, Instant::now());
         self.perform(name, board, effects);
     }
 
-    fn publish(&self, name: &ServiceName, health: Arc<ServiceHealth>) {
-        let mut snapshot = Snapshot::clone(&self.args.snapshot.load());
-        snapshot.number += 1;
-        snapshot.services.insert(name.clone(), health);
-        self.args.snapshot.store(Arc::new(snapshot));
-        self.args.published.tell(SnapshotChanged);
+    /// Whoever fell after it had published something did not keep the board that says so: the one
+    /// that is kept is published again.
+    fn catch_up(&self) {
+        let snapshot = self.args.publisher.snapshot.load_full();
+        let seen = |name: &ServiceName| snapshot.services.get(name);
+        let behind: Vec<ServiceName> = {
+            let memory = self.memory();
+            let differ = memory.boards().iter();
+            let differ = differ.filter(|(name, board)| seen(name) != Some(board.health()));
+            differ.map(|(name, _)| name.clone()).collect()
+        };
+        for name in behind {
+            let seen = seen(&name).cloned().unwrap_or_default();
+            self.work(&name, |board| (board.republish(seen), ()));
+        }
     }
 
     /// Lets a board look at the clock, and arms the next look.
@@ -204,6 +235,7 @@ impl Actor for HealthSupervisor {
         if let Some(suspect) = suspect {
             self.restore(&suspect);
         }
+        self.catch_up();
         self.look_at_the_clock(ctx);
     }
 }
@@ -215,20 +247,30 @@ impl Handler<Configure> for HealthSupervisor {
         let now = Instant::now();
         let checked: Vec<Arc<Service>> =
             configure.services.into_iter().filter(|service| service.health.is_some()).collect();
+        let mut news = Vec::new();
+        let mut rest = Vec::new();
         for service in &checked {
-            let known = self.work(&service.name, |board| (board.reconfigure(service, now), ()));
-            if known.is_none() {
-                let board = ServiceBoard::new(service, now);
-                let effects = vec![Effect::Publish(Arc::clone(board.health()))];
-                self.perform(&service.name, board, effects);
+            let (board, effects) = self.redefine(service, now);
+            let mut effects = VecDeque::from(effects);
+            if let Some(Effect::Publish(health)) = effects.front() {
+                news.push((service.name.clone(), Arc::clone(health)));
+                effects.pop_front();
             }
+            rest.push((&service.name, board, effects));
         }
-        let stays = |name: &ServiceName| checked.iter().any(|service| service.name == *name);
+        if !self.memory().is_newest(self.incarnation) {
+            return;
+        }
+        let stay: HashSet<&ServiceName> = checked.iter().map(|service| &service.name).collect();
+        // One snapshot of all of them: making one takes as long as there are services.
+        self.args.publisher.publish(news, |name| stay.contains(name));
+        for (name, board, effects) in rest {
+            self.perform(name, board, effects);
+        }
+        if !self.memory().is_newest(self.incarnation) {
+            return;
+        }
         self.memory().keep_only(&checked);
-        let mut snapshot = Snapshot::clone(&self.args.snapshot.load());
-        snapshot.number += 1;
-        snapshot.services.retain(|name, _| stays(name));
-        self.args.snapshot.store(Arc::new(snapshot));
         self.args.staff.employ(&checked);
         self.arm(now, ctx);
     }
@@ -238,7 +280,11 @@ impl Handler<CheckFinished> for HealthSupervisor {
     type Result = ();
 
     fn handle(&mut self, finished: CheckFinished, ctx: &mut Self::Context) {
-        let CheckFinished { service, finished, next } = finished;
+        let CheckFinished { service, finished, at, next } = finished;
+        if self.args.names.load().resolve(&finished.check.address) != at {
+            // Its name has moved since: that says nothing of who is there.
+            return;
+        }
         let now = Instant::now();
         let recorded = self.work(&service, |board| {
             let (before, effects) = (board.next_deadline(), board.record(&finished, now));
@@ -279,20 +325,23 @@ impl Handler<HostMoved> for HealthSupervisor {
 
     /// Its targets leave, with all that is known of them, and are there again as unknown ones.
     fn handle(&mut self, moved: HostMoved, ctx: &mut Self::Context) {
+        if !self.memory().is_newest(self.incarnation) {
+            // The next one is told again.
+            return;
+        }
         let now = Instant::now();
         let is_there = |target: &Target| match &target.address {
             TargetAddress::Name { host, .. } => *host == moved.host,
             TargetAddress::Ip(_) | TargetAddress::Unix(_) => false,
         };
         let services: Vec<Arc<Service>> = self.memory().services().values().cloned().collect();
-        for service in services.iter().filter(|one| one.pool.targets.iter().any(is_there)) {
-            let mut without = Service::clone(service);
-            without.pool.targets.retain(|target| !is_there(target));
-            self.work(&service.name, |board| {
-                let mut effects = board.reconfigure(&without, now);
-                effects.extend(board.reconfigure(service, now));
-                (effects, ())
-            });
+        let there = || services.iter().filter(|one| one.pool.targets.iter().any(is_there));
+        for service in there() {
+            self.work(&service.name, |board| (board.forget(service, is_there, now), ()));
+        }
+        // Nobody is routed there any more: who is there now gets no traffic before it has passed.
+        self.args.names.rcu(|book| book.moved(&moved.host, moved.to));
+        for service in there() {
             for target in service.pool.targets.iter().filter(|target| is_there(target)) {
                 self.args.staff.check_now(&service.name, &target.key);
             }

@@ -23,6 +23,13 @@ pub struct NameBook {
 pub struct Unresolved(pub String);
 
 impl NameBook {
+    /// The same book, but for where this name leads.
+    pub fn moved(&self, host: &Arc<str>, to: IpAddr) -> Self {
+        let mut book = self.clone();
+        book.names.insert(Arc::clone(host), Ok(to));
+        book
+    }
+
     /// Where `address` is to be dialled now.
     ///
     /// # Errors

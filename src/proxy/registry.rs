@@ -113,6 +113,16 @@ impl Registry {
         entries.iter().filter(|(_, entry)| entry.cut(Some(target), why)).count()
     }
 
+    /// Cuts every session of `service` that leads to anybody but `leader`.
+    pub fn cut_others(&self, service: &ServiceName, leader: &TargetKey, why: CutReason) -> usize {
+        let entries = self.select(|entry| entry.service == *service);
+        let cut = |entry: &Entry| {
+            let other = entry.target().filter(|target| target != leader);
+            other.is_some_and(|other| entry.cut(Some(&other), why))
+        };
+        entries.iter().filter(|(_, entry)| cut(entry)).count()
+    }
+
     /// Cuts those of the sessions `ids` that still lead to `target` of their service.
     pub fn cut_sessions(&self, ids: &[u64], target: &TargetKey, why: CutReason) -> usize {
         let wanted: std::collections::HashSet<&u64> = ids.iter().collect();
@@ -199,6 +209,10 @@ impl Drop for Pass {
 impl Entry {
     fn leads_to(&self, service: &ServiceName, target: &TargetKey) -> bool {
         self.service == *service && lock(&self.course).target.as_ref() == Some(target)
+    }
+
+    fn target(&self) -> Option<TargetKey> {
+        lock(&self.course).target.clone()
     }
 
     /// Cuts the session, unless it has left `target` meanwhile or is cut already. While it still

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::model::SessionLimits;
 use crate::config::names::TargetKey;
+use crate::health::snapshot::{Leadership, ServiceHealth};
 use crate::health::supervisor::TargetSuspected;
 use crate::health::suspicion::Failure;
 use crate::net::dial::{DialFault, dial};
@@ -239,8 +240,10 @@ impl Session {
             return Err(Fate::Cut(CutReason::TargetRemoved));
         }
         let snapshot = self.desk.snapshot.load();
-        let health = snapshot.services.get(&service.name).filter(|_| service.is_judged());
-        match health {
+        // A leader is obeyed even before the definition that asks for one is in force.
+        let is_judged =
+            |health: &ServiceHealth| service.is_judged() || health.leadership != Leadership::NotLed;
+        match snapshot.services.get(&service.name).filter(|health| is_judged(health)) {
             Some(health) if !health.is_eligible(target) => Err(Fate::Cut(CutReason::TargetDown)),
             Some(_) | None => Ok(()),
         }

@@ -55,6 +55,24 @@ fn a_name_that_nobody_knows_is_our_own_trouble_and_others_serve_on() {
 }
 
 #[test]
+fn a_refused_reload_leaves_the_names_in_force_alone() {
+    let (target, taken, listen) = (Target::numbered(1), Target::numbered(2), free_port());
+    let definition = |port: u16, target: &str| {
+        json!({
+            "name": "named", "listen_port": port, "listen_address": "127.0.0.1",
+            "proxy": { "target_url": target },
+        })
+    };
+    let in_force = definition(listen, &format!("localhost:{}", target.port()));
+    let stagedoor = Stagedoor::run(&in_force);
+    assert_eq!(exchange(listen, b"").0, b"1");
+    let refused = definition(taken.port(), "nobody.invalid:1").to_string();
+    std::fs::write(stagedoor.file(), refused).unwrap();
+    assert_eq!(stagedoor.command(&["reload"]).status.code(), Some(1));
+    assert_eq!(exchange(listen, b"").0, b"1");
+}
+
+#[test]
 fn with_no_other_target_the_client_is_refused_and_the_log_says_why() {
     let listen = free_port();
     let stagedoor = Stagedoor::run(&json!({

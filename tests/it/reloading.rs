@@ -1,6 +1,6 @@
 //! Reloads: all or nothing, and nothing that lives notices.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -115,6 +115,43 @@ fn sessions_of_a_removed_target_are_closed_if_the_service_says_so() {
 }
 
 #[test]
+fn sessions_of_a_removed_target_that_was_checked_and_up_may_stay_if_the_service_says_so() {
+    let (old, new, listen) = (Target::echo(), Target::numbered(2), free_port());
+    let checked = |target: &Target| {
+        let mut definition = definition(listen, &target.address());
+        definition["proxy"]["check_host_against_uptime_tests"] = json!(true);
+        definition["uptime_tests"] = json!({ "commands": [], "config": { "interval": "50ms" } });
+        definition
+    };
+    let stagedoor = Stagedoor::run(&checked(&old));
+    let mut living = connect(listen);
+    assert_eq!(echoed(&mut living, b"before"), b"before");
+    rewrite(&stagedoor, &checked(&new));
+    changes(&stagedoor);
+    assert_eq!(exchange(listen, b"").0, b"2");
+    assert_eq!(echoed(&mut living, b"after"), b"after");
+}
+
+#[test]
+fn sessions_of_a_target_that_is_back_before_its_drain_has_ended_go_on() {
+    let (old, new, listen) = (Target::echo(), Target::numbered(2), free_port());
+    let drained = |target: &Target| {
+        let mut definition = definition(listen, &target.address());
+        definition["proxy"]["on_removed"] = json!("drain:1s");
+        definition
+    };
+    let stagedoor = Stagedoor::run(&drained(&old));
+    let mut living = connect(listen);
+    assert_eq!(echoed(&mut living, b"before"), b"before");
+    for target in [&new, &old] {
+        rewrite(&stagedoor, &drained(target));
+        changes(&stagedoor);
+    }
+    stagedoor.logged("drain ended");
+    assert_eq!(echoed(&mut living, b"after"), b"after");
+}
+
+#[test]
 fn reloads_under_load_fail_nobody() {
     let (one, two, listen) = (Target::echo(), Target::echo(), free_port());
     let stagedoor = Stagedoor::run(&definition(listen, &one.address()));
@@ -192,6 +229,46 @@ fn verdicts_and_the_leader_survive_a_reload_with_two_claimants() {
 }
 
 #[test]
+fn sessions_from_before_a_service_was_led_end_unless_they_are_with_the_leader() {
+    let (first, listen) = (Redis::master(), free_port());
+    let second = Redis::replica_of(&first);
+    let target = |redis: &Redis| format!("127.0.0.1:{}", redis.port());
+    let definition = |balance: &str| {
+        let targets = [target(&first), target(&second)];
+        let commands = json!([
+            { "name": "send", "message": "INFO replication\r\n" },
+            { "name": "expect", "message": "role:master" },
+        ]);
+        let is_led = balance == "leader";
+        let uptime_tests = if is_led { json!({ "commands": commands }) } else { json!({}) };
+        json!({
+            "name": "redis", "listen_port": listen, "protocol": "tcp",
+            "proxy": {
+                "enable_load_balancing": true, "on_down": "keep", "balance": balance,
+                "check_host_against_uptime_tests": is_led,
+                "target_list": targets,
+            },
+            "uptime_tests": uptime_tests,
+        })
+    };
+    let stagedoor = Stagedoor::run(&definition("round_robin"));
+    let mut relays = [connect(listen), connect(listen)];
+    for relay in &mut relays {
+        relay.write_all(b"PING\r\n").unwrap();
+        relay.read_exact(&mut [0; 7]).unwrap();
+    }
+    rewrite(&stagedoor, &definition("leader"));
+    changes(&stagedoor);
+    stagedoor.logged("sessions with others than the leader cut");
+    let mut answered = 0;
+    for relay in &mut relays {
+        let asked = relay.write_all(b"PING\r\n").is_ok();
+        answered += usize::from(asked && relay.read_exact(&mut [0; 7]).is_ok());
+    }
+    assert_eq!(answered, 1, "the one with the leader goes on");
+}
+
+#[test]
 fn two_processes_do_not_fight_over_one_control_socket() {
     let (target, listen) = (Target::numbered(1), free_port());
     let first = Stagedoor::run(&definition(listen, &target.address()));
@@ -226,7 +303,6 @@ fn a_command_that_nobody_answers_says_what_to_do() {
 
 #[test]
 fn nonsense_on_the_control_socket_is_answered_and_harms_nobody() {
-    use std::io::Write;
     let (target, listen) = (Target::numbered(1), free_port());
     let stagedoor = Stagedoor::run(&definition(listen, &target.address()));
     for nonsense in [&b"\xff\xfe\n"[..], b"{}\n", b"[[[[\n", b"\n", &[b'x'; 100_000]] {
