@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::black_hole::BlackHole;
-use crate::harness::client::{Ended, connect, echoed, exchange, read_to_end, reset};
+use crate::harness::client::{Ended, connect, exchange, read_to_end, reset};
 use crate::harness::eventually::eventually;
 use crate::harness::injection::Injection;
 use crate::harness::network::{self, in_own_network};
@@ -89,32 +89,6 @@ fn what_a_target_does_before_its_first_byte_is_passed_on_as_what_it_is() {
         let line = stagedoor.logged("session ended");
         assert!(line.contains("by=target") && line.contains("stage=relay"), "{line}");
     }
-}
-
-#[test]
-fn a_burst_of_resets_makes_the_target_be_checked_at_once() {
-    let (is_well, listen) = (Arc::new(AtomicBool::new(true)), free_port());
-    let target = Target::new({
-        let is_well = Arc::clone(&is_well);
-        move |mut stream| {
-            let mut line = [0; 6];
-            match stream.read_exact(&mut line) {
-                Ok(()) if &line == b"PING\r\n" && is_well.load(Ordering::Relaxed) => {
-                    stream.write_all(b"+PONG\r\n").unwrap();
-                }
-                Ok(()) | Err(_) => reset(stream),
-            }
-        }
-    });
-    let mut definition = checked(listen, &[target.address()]);
-    definition["uptime_tests"]["config"]["interval"] = json!("1h");
-    let stagedoor = Stagedoor::run(&definition);
-    stagedoor.logged("is up");
-    is_well.store(false, Ordering::Relaxed);
-    for _ in 0..3 {
-        assert_eq!(exchange(listen, b"break!").1, Ended::Reset);
-    }
-    stagedoor.logged("is down");
 }
 
 /// Clients with addresses of their own, so that the ports that they use up are not the proxy's.
@@ -241,42 +215,6 @@ fn what_a_client_sends_before_its_target_is_connected_stays_in_the_kernel_and_ar
     target.accept().unwrap().0.read_to_end(&mut arrived).unwrap();
     writing.join().unwrap();
     assert!(arrived == pattern(SENT), "{} bytes", arrived.len());
-}
-
-#[test]
-fn a_target_that_is_down_is_never_tried_anyway() {
-    let (is_well, listen) = (Arc::new(AtomicBool::new(true)), free_port());
-    let target = Target::checked(Arc::clone(&is_well));
-    let stagedoor = Stagedoor::run(&checked(listen, &[target.address()]));
-    assert_eq!(exchange(listen, b"hello").0, b"hello");
-    is_well.store(false, Ordering::Relaxed);
-    stagedoor.logged("is down");
-    let led = service(&stagedoor)["targets"][0]["total"].clone();
-    for _ in 0..10 {
-        assert!(exchange(listen, b"").0.is_empty());
-    }
-    stagedoor.logged("every target is down");
-    assert_eq!(service(&stagedoor)["targets"][0]["total"], led, "nobody was led to it");
-    is_well.store(true, Ordering::Relaxed);
-    eventually("it serves again", || (exchange(listen, b"again").0 == b"again").then_some(()));
-}
-
-#[test]
-fn clients_are_held_while_every_target_is_down_if_the_service_says_so() {
-    let (is_well, listen) = (Arc::new(AtomicBool::new(false)), free_port());
-    let target = Target::checked(Arc::clone(&is_well));
-    let mut definition = checked(listen, &[target.address()]);
-    definition["proxy"]["hold"] = json!("60s");
-    definition["proxy"]["hold_limit"] = json!(3);
-    let stagedoor = Stagedoor::run_with(&definition, &["--set", "workers=1"]);
-    stagedoor.logged("is down");
-    let mut held: Vec<TcpStream> = (0..3).map(|_| connect(listen)).collect();
-    eventually("they are held", || (service(&stagedoor)["live"] == 3).then_some(()));
-    assert!(exchange(listen, b"").0.is_empty(), "no more than `hold_limit` of them");
-    is_well.store(true, Ordering::Relaxed);
-    for client in &mut held {
-        assert_eq!(echoed(client, b"at last"), b"at last");
-    }
 }
 
 #[test]

@@ -64,7 +64,8 @@ pub(crate) fn drop_nothing() {
 /// Destroys, as an administrator does, the sockets that `ss` selects so; `false`, after saying so,
 /// where the kernel does not.
 pub(crate) fn destroy_sockets(selection: &str) -> bool {
-    let output = Command::new("ss").args(["-K", "-H", "-t", "-n"]).arg(selection).output();
+    let selection = selection.split_whitespace();
+    let output = Command::new("ss").args(["-K", "-H", "-t", "-n"]).args(selection).output();
     let destroyed = output.is_ok_and(|output| !output.stdout.is_empty());
     if !destroyed {
         eprintln!("skipped: sockets cannot be destroyed here");
