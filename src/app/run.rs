@@ -166,40 +166,7 @@ impl Process {
         intensity: Intensity,
     ) -> Vec<ChildSpec> {
         let house = &self.house;
-        let health = HealthArgs {
-            memory: Arc::default(),
-            names: Arc::clone(&house.names),
-            staff: Arc::new(Staff::new(
-                house.checkers.clone(),
-                Arc::clone(&house.names),
-                house.health.recipient(),
-                intensity,
-            )),
-            publisher: Publisher {
-                snapshot: Arc::clone(&house.snapshot),
-                published: {
-                    let house = house.clone();
-                    Recipient::from_fn(move |_| {
-                        house.reconsider();
-                        true
-                    })
-                },
-                leads: {
-                    let closer = self.closer.clone();
-                    Recipient::from_fn(move |leads: TargetLeads| {
-                        closer.target_leads(&leads.service, &leads.target);
-                        true
-                    })
-                },
-            },
-            lost: {
-                let closer = self.closer.clone();
-                Recipient::from_fn(move |lost: TargetLost| {
-                    closer.target_lost(&lost.service, &lost.target);
-                    true
-                })
-            },
-        };
+        let health = self.health_args(intensity);
         let resolver = ResolverArgs {
             book: Arc::clone(&house.names),
             wanted: Arc::clone(&house.wanted_names),
@@ -235,6 +202,44 @@ impl Process {
             .intensity(intensity)
             .on_give_up(GiveUp::Park),
         ]
+    }
+
+    fn health_args(&self, intensity: Intensity) -> HealthArgs {
+        let house = &self.house;
+        HealthArgs {
+            memory: Arc::default(),
+            names: Arc::clone(&house.names),
+            staff: Arc::new(Staff::new(
+                house.checkers.clone(),
+                Arc::clone(&house.names),
+                house.health.recipient(),
+                intensity,
+            )),
+            publisher: Publisher {
+                snapshot: Arc::clone(&house.snapshot),
+                published: {
+                    let house = house.clone();
+                    Recipient::from_fn(move |_| {
+                        house.reconsider();
+                        true
+                    })
+                },
+                leads: {
+                    let closer = self.closer.clone();
+                    Recipient::from_fn(move |leads: TargetLeads| {
+                        closer.target_leads(&leads.service, &leads.target);
+                        true
+                    })
+                },
+            },
+            lost: {
+                let closer = self.closer.clone();
+                Recipient::from_fn(move |lost: TargetLost| {
+                    closer.target_lost(&lost.service, &lost.target);
+                    true
+                })
+            },
+        }
     }
 
     fn routers(&self, intensity: Intensity) -> Vec<ChildSpec> {
