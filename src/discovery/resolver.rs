@@ -158,7 +158,7 @@ pub fn system(name: &str) -> io::Result<Vec<IpAddr>> {
 
 /// One look-up. Of several addresses the least is taken, so that the order in which a name server
 /// turns them does not look like a change; several targets of one name are `dns` discovery's.
-async fn look_up(host: &Arc<str>, how: LookUp) -> Result<IpAddr, String> {
+pub async fn look_up(host: &Arc<str>, how: LookUp) -> Result<IpAddr, String> {
     let name = Arc::clone(host);
     let resolved = actix_rt::task::spawn_blocking(move || {
         how(&name).map(|addresses| addresses.into_iter().min())
