@@ -179,7 +179,7 @@ fn a_wrong_choice_or_configuration_ends_with_2_and_says_what_is_right() {
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     write("bad.toml", "commands = [{ name = \"sned\", message = \"x\" }]");
     write("good.toml", "commands = [{ name = \"send\", message = \"x\" }]");
-    write("plain.toml", "listen_port = 1\n[proxy]\ntarget_url = \"127.0.0.1:1\"\n");
+    write("plain.toml", "listen_port = 2\n[proxy]\ntarget_url = \"127.0.0.1:1\"\n");
     let refused = |arguments: &[&str], expected: &[&str]| {
         check(probe(arguments, folder.path()), 2, expected);
     };
