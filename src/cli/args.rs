@@ -11,11 +11,12 @@ use crate::admin::command::Command as Asked;
 #[cfg(feature = "chaos")]
 use crate::cli::control::ChaosArgs;
 use crate::cli::control::{RestartArgs, TalkArgs};
+use crate::cli::probe::ProbeArgs;
 use crate::cli::schema::SchemaArgs;
 use crate::cli::settings::ConfigArgs;
 use crate::cli::sources::RunArgs;
 use crate::cli::validate::ValidateArgs;
-use crate::cli::{control, output, run, schema, settings, validate};
+use crate::cli::{control, output, probe, run, schema, settings, validate};
 
 const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 it failed, or the running process said no, \
                           2 the configuration or the command line is wrong, 3 no running process \
@@ -35,6 +36,8 @@ enum Command {
     Run(RunArgs),
     /// Check everything that is written, and show what it means.
     Validate(ValidateArgs),
+    /// Run the checks of a service once, here and now, and show every step.
+    Probe(ProbeArgs),
     /// Show what a running process serves, and how its targets are.
     Status(TalkArgs),
     /// Show the supervision tree of a running process.
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
     match CommandLine::parse().command {
         Command::Run(args) => run::main(&args),
         Command::Validate(args) => validate::main(&args),
+        Command::Probe(args) => probe::main(&args),
         Command::Status(talk) => control::main(&talk, &Asked::Status),
         Command::Tree(talk) => control::main(&talk, &Asked::Tree),
         Command::Reload(talk) => control::main(&talk, &Asked::Reload),

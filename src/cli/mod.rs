@@ -3,6 +3,7 @@
 pub mod args;
 
 pub mod control;
+pub mod probe;
 pub mod run;
 pub mod schema;
 pub mod settings;
@@ -10,5 +11,6 @@ pub mod validate;
 
 pub mod output;
 pub mod show;
+pub mod show_probe;
 pub mod show_status;
 pub mod sources;

@@ -9,8 +9,21 @@ use crate::config::render;
 
 /// Prints a result.
 pub fn print(text: &str) {
+    drop(try_print(text));
+}
+
+/// The same for who goes on printing for ever, and has to know when nobody reads any more.
+///
+/// # Errors
+/// What the system says.
+pub fn try_print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
+}
+
+/// May results be in colour?
+pub fn in_colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 /// Prints a value for machines, on one or more lines.

@@ -105,6 +105,42 @@ pub fn load(sources: &Sources) -> Loaded {
     }
 }
 
+/// Is this file a script for any target, and no definition?
+pub fn is_check_file(path: &Path) -> bool {
+    // Whatever is wrong with it is told by who reads it in earnest.
+    let tree = read::read_tree(path, None, &mut Vec::new());
+    tree.is_some_and(|tree| tree.get("commands").is_some() && tree.get("proxy").is_none())
+}
+
+/// Loads one check file by itself; its script only where no problem is an error.
+pub fn load_check_file(path: &Path, env: &Environment) -> (Option<Script>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let script = check_file(path, None, env, &mut problems);
+    tidy(&mut problems);
+    let failed = problems.iter().any(Problem::is_error);
+    (script.filter(|_| !failed), problems)
+}
+
+/// The script of a check file.
+fn check_file(
+    path: &Path,
+    asked_by: Option<&Place>,
+    env: &Environment,
+    problems: &mut Vec<Problem>,
+) -> Option<Script> {
+    let tree = read::read_tree(path, asked_by, problems)?;
+    let tree = shape::check(&tree, schema::check_file(), env, problems);
+    let written: CheckFile = deserialise(&tree, problems);
+    let mut report = Report::new(&tree);
+    let holes = Holes { env, folder: tree.place.source().folder() };
+    let commands = written.commands.as_deref().unwrap_or_default();
+    let framing = checks::framing(written.framing);
+    let at = KeyPath::dotted("commands");
+    let script = script::script(commands, framing, &at, holes, &mut report);
+    problems.extend(report.into_problems());
+    Some(script)
+}
+
 /// By file and line, and each once: a wrong default would otherwise be told by every service.
 fn tidy(problems: &mut Vec<Problem>) {
     problems.sort_by(|a, b| {
@@ -230,17 +266,7 @@ impl Loader<'_> {
         let name = written.uptime_tests.as_ref()?.check.as_deref()?;
         let place = report.place(&at);
         let path = report.keep(&at, checks::named_file(name, place.source().folder()))?;
-        let tree = read::read_tree(&path, Some(&place), problems)?;
-        let tree = shape::check(&tree, schema::check_file(), self.env, problems);
-        let written: CheckFile = deserialise(&tree, problems);
-        let mut report = Report::new(&tree);
-        let holes = Holes { env: self.env, folder: tree.place.source().folder() };
-        let commands = written.commands.as_deref().unwrap_or_default();
-        let framing = checks::framing(written.framing);
-        let at = KeyPath::dotted("commands");
-        let script = script::script(commands, framing, &at, holes, &mut report);
-        problems.extend(report.into_problems());
-        Some(script)
+        check_file(&path, Some(&place), self.env, problems)
     }
 
     fn may_open(&self, draft: &Draft, report: &mut Report<'_>) {
