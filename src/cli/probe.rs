@@ -282,12 +282,15 @@ fn print(
             shown.push_str(&show_probe::line(asked, run, &now));
         } else {
             news = true;
+            if !(shown.is_empty() && before.is_empty()) {
+                shown.push('\n');
+            }
             shown.push_str(&show_probe::whole(asked, run, manner.colour));
-            shown.push('\n');
         }
     }
     if news && runs.len() > 1 {
         let passed = runs.iter().filter(|run| run.verdict == Verdict::Passed).count();
+        shown.push('\n');
         shown.push_str(&show_probe::tally(passed, runs.len(), manner.colour));
     }
     output::try_print(&shown)
