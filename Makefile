@@ -10,9 +10,9 @@ run: ## a proxy in front of an echo server, with nothing to install
 	@cargo run --quiet --example echo
 
 test: tools lint doc ## everything that has to pass, installing what it needs
-	cargo test --all-targets --features chaos
-	cargo test --doc
 	cargo deny check bans licenses sources
+	cargo test --doc
+	cargo test --all-targets --features chaos
 
 quick: ## the tests that need no other server
 	cargo test --lib --bins
