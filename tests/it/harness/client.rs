@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 /// Longer than anything here takes, so that a hang is a failure and not a hang.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How the other side ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -98,7 +98,7 @@ impl Stagedoor {
         let mut waited = 0;
         eventually(&format!("the log says {text:?}"), || {
             waited += 1;
-            assert!(waited < 3_990, "the log never says {text:?}:\n{}", self.log().join("\n"));
+            assert!(waited < 11_990, "the log never says {text:?}:\n{}", self.log().join("\n"));
             found()
         })
     }
