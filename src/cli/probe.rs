@@ -297,7 +297,7 @@ fn print(
 }
 
 /// The time of day, for people.
-#[allow(clippy::disallowed_types, reason = "shown, and nothing waits by it")]
+#[expect(clippy::disallowed_types, reason = "shown, and nothing waits by it")]
 fn clock() -> String {
     humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
 }

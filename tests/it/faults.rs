@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 use socket2::SockRef;
 
-use crate::harness::client::{Ended, connect, echoed, narrow, read_to_end, reset};
+use crate::harness::client::{Ended, check_bulk, connect, echoed, narrow, read_to_end, reset};
 use crate::harness::eventually::eventually;
 use crate::harness::injection::Injection;
 use crate::harness::network::{self, in_own_network};
@@ -28,18 +28,6 @@ fn definition(listen: u16, target: &Target) -> Value {
 fn proxy(target: &Target) -> (Stagedoor, u16) {
     let listen = free_port();
     (Stagedoor::run(&definition(listen, target)), listen)
-}
-
-/// Sends so many bytes through an echo, in both directions at once, and gets them back whole.
-fn check_bulk(listen: u16, length: usize) {
-    let sent = pattern(length);
-    let mut client = connect(listen);
-    let mut reader = client.try_clone().unwrap();
-    let reading = std::thread::spawn(move || read_to_end(&mut reader));
-    client.write_all(&sent).unwrap();
-    client.shutdown(Shutdown::Write).unwrap();
-    let (received, ended) = reading.join().unwrap();
-    assert!(received == sent && ended == Ended::Cleanly, "{} bytes, {ended:?}", received.len());
 }
 
 #[test]

@@ -131,3 +131,28 @@ fn a_restart_refuses_nobody_while_nothing_is_known_yet() {
         drop(stagedoor);
     }
 }
+
+#[test]
+fn the_tools_of_redis_work_through_it() {
+    let (master, listen) = (Redis::master(), free_port());
+    let replica = Redis::replica_of(&master);
+    let _stagedoor = Stagedoor::run(&definition(listen, &[&replica, &master]));
+    let run = |program: &str, arguments: &[&str]| {
+        let port = listen.to_string();
+        let output = std::process::Command::new(program)
+            .args(["-p", &port])
+            .args(arguments)
+            .output()
+            .expect("it is installed: `make test` does that");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{program}: {said}{output:?}");
+        said
+    };
+    assert_eq!(run("redis-cli", &["SET", "who", "me"]).trim(), "OK");
+    assert_eq!(master.call("GET who"), "me");
+    // A write that met the replica would be an error, and end the benchmark.
+    let said =
+        run("redis-benchmark", &["-n", "2000", "-c", "20", "-P", "16", "-q", "-t", "set,get"]);
+    assert!(said.contains("SET") && said.contains("GET") && !said.contains("ERR"), "{said}");
+    assert!(!said.contains("READONLY"), "{said}");
+}

@@ -6,7 +6,9 @@ use std::net::{Shutdown, TcpStream};
 use serde_json::{Value, json};
 
 use crate::harness::black_hole::BlackHole;
-use crate::harness::client::{Ended, connect, echoed, exchange, narrow, read_to_end, reset};
+use crate::harness::client::{
+    Ended, check_bulk, connect, echoed, exchange, narrow, read_to_end, reset,
+};
 use crate::harness::eventually::eventually;
 use crate::harness::pattern::pattern;
 use crate::harness::port::free_port;
@@ -95,14 +97,7 @@ fn a_server_that_speaks_first_is_heard_by_a_client_that_says_nothing() {
 #[test]
 fn bulk_both_ways_at_once_arrives_whole_and_in_order() {
     let (_stagedoor, listen) = proxy(&Target::echo());
-    let sent = pattern(32 << 20);
-    let mut client = connect(listen);
-    let mut reader = client.try_clone().unwrap();
-    let reading = std::thread::spawn(move || read_to_end(&mut reader));
-    client.write_all(&sent).unwrap();
-    client.shutdown(Shutdown::Write).unwrap();
-    let (received, ended) = reading.join().unwrap();
-    assert!(received == sent && ended == Ended::Cleanly, "{} bytes", received.len());
+    check_bulk(listen, 32 << 20);
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use crate::harness::pattern::pattern;
+
 /// Longer than anything here takes, so that a hang is a failure and not a hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -63,4 +65,16 @@ pub(crate) fn reset(stream: TcpStream) {
 /// Sets the receive buffer, so that a reader that does not read fills up soon.
 pub(crate) fn narrow(stream: &TcpStream) {
     SockRef::from(stream).set_recv_buffer_size(4096).expect("a buffer can be set");
+}
+
+/// Sends so many bytes through an echo, in both directions at once, and gets them back whole.
+pub(crate) fn check_bulk(listen: u16, length: usize) {
+    let sent = pattern(length);
+    let mut client = connect(listen);
+    let mut reader = client.try_clone().expect("the relay lives");
+    let reading = std::thread::spawn(move || read_to_end(&mut reader));
+    client.write_all(&sent).expect("the relay lives");
+    client.shutdown(Shutdown::Write).expect("the relay lives");
+    let (received, ended) = reading.join().expect("the relay lives");
+    assert!(received == sent && ended == Ended::Cleanly, "{} bytes, {ended:?}", received.len());
 }
