@@ -12,7 +12,8 @@ run: ## a proxy in front of an echo server, with nothing to install
 test: tools lint doc ## everything that has to pass, installing what it needs
 	cargo deny check bans licenses sources
 	cargo test --doc
-	cargo test --all-targets --features chaos
+	cargo test --lib --bins --examples --features chaos
+	cargo test --test it --features chaos
 
 quick: ## the tests that need no other server
 	cargo test --lib --bins
