@@ -147,7 +147,8 @@ mod tests {
         let (open, gate) = channel();
         let written = Arc::new(Mutex::new(Vec::new()));
         let mut writer = LogWriter::start(Gate(gate, Arc::clone(&written))).unwrap();
-        for _ in 0..QUEUE + 100 {
+        // What the thread may have taken before its first write, what the queue holds, and more.
+        for _ in 0..BATCH / b"line\n".len() + QUEUE + 100 {
             writer.write_all(b"line\n").unwrap();
         }
         drop(open);
