@@ -14,6 +14,7 @@ pub mod proxy;
 pub mod routing;
 
 pub mod discovery;
+pub mod events;
 pub mod health;
 
 pub mod net;

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 /// `stagedoor status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatusView {
     /// The version of the running binary.
     pub version: String,
@@ -24,7 +24,7 @@ pub struct StatusView {
 }
 
 /// One service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceView {
     /// Its name.
     pub name: String,
@@ -46,6 +46,8 @@ pub struct ServiceView {
     pub failed_dials: u64,
     /// Sessions cut.
     pub cut: u64,
+    /// Sessions that had to wait for a target.
+    pub held: u64,
     /// Bytes to targets, of ended sessions.
     pub bytes_to_target: u64,
     /// Bytes to clients, of ended sessions.
@@ -56,6 +58,40 @@ pub struct ServiceView {
     pub targets: Vec<TargetView>,
     /// Checks that belong to no target: they run, and decide nothing.
     pub stray_checks: Vec<CheckView>,
+    /// Its last failovers, the newest first; one that is under way is the first.
+    pub failovers: Vec<FailoverView>,
+}
+
+/// One failover. Times are in milliseconds, and count from the moment at which the leader lost the
+/// lead.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FailoverView {
+    /// How long ago that was.
+    pub ago_ms: u64,
+    /// Who led.
+    pub from: String,
+    /// Who leads since; absent where nobody does yet.
+    pub to: Option<String>,
+    /// How long before, the one that led passed a check last.
+    pub last_good_ms: Option<f64>,
+    /// How long before, it failed one since; absent where it passed to the last.
+    pub first_bad_ms: Option<f64>,
+    /// What that check found, or why the lead was lost.
+    pub verdict: Option<String>,
+    /// For how long nobody led; absent where nobody does yet.
+    pub leaderless_ms: Option<f64>,
+    /// Why the new one leads.
+    pub why: Option<String>,
+    /// How long after, a session relayed the first byte with the new one.
+    pub first_byte_ms: Option<f64>,
+    /// Sessions of the one before that were cut.
+    pub cut: usize,
+    /// Clients that had to wait meanwhile.
+    pub held: u64,
+    /// Clients that were turned away meanwhile.
+    pub refused: u64,
+    /// All of it in one sentence.
+    pub summary: String,
 }
 
 /// One target.

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::admin::command::{Ask, Command, Reply};
-use crate::admin::view::{CheckView, ServiceView, StatusView, TargetView, TreeView};
+use crate::admin::view::{CheckView, FailoverView, ServiceView, StatusView, TargetView, TreeView};
 use crate::app::house::House;
 use crate::app::reload::{Reload, Reloader};
 use crate::config::model::Service;
 use crate::config::names::TargetKey;
+use crate::events::failover::Failover;
 use crate::health::recall::{Known, KnownCheck};
 use crate::health::snapshot::{Leadership, Snapshot};
 use crate::health::supervisor::Recall;
@@ -181,17 +183,40 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
         refused: counts.refused.get(),
         failed_dials: counts.failed_dials.get(),
         cut: counts.cut.get(),
+        held: counts.held.get(),
         bytes_to_target: counts.bytes_to_target.get(),
         bytes_to_client: counts.bytes_to_client.get(),
         alarms: known.alarms.clone(),
         targets: members.iter().map(|member| target(member)).collect(),
         stray_checks: known.strays.iter().map(check).collect(),
+        failovers: live.failovers.reports().iter().map(|report| failover(report)).collect(),
     }
 }
 
 fn is_checked(service: &Service, target: &TargetKey) -> bool {
     let checks = service.health.iter().flat_map(|spec| &spec.checks);
     checks.filter_map(|check| check.target.as_ref()).any(|checked| checked == target)
+}
+
+fn failover(report: &Failover) -> FailoverView {
+    let millis = |time: Duration| (time.as_secs_f64() * 1_000_000.0).round() / 1000.0;
+    let grounds = report.grounds.as_ref();
+    let before = |at: Instant| millis(report.before(at));
+    FailoverView {
+        ago_ms: whole_millis(report.lost.elapsed()),
+        from: report.from.to_string(),
+        to: report.to.as_ref().map(|(to, _)| to.to_string()),
+        last_good_ms: grounds.and_then(|grounds| grounds.last_good).map(before),
+        first_bad_ms: grounds.and_then(|grounds| grounds.first_bad).map(before),
+        verdict: grounds.map(|grounds| grounds.verdict.clone()),
+        leaderless_ms: report.gap().map(millis),
+        why: report.why.clone(),
+        first_byte_ms: report.first_byte.map(|at| millis(report.after(at))),
+        cut: report.cut,
+        held: report.held,
+        refused: report.refused,
+        summary: report.to_string(),
+    }
 }
 
 fn check(known: &KnownCheck) -> CheckView {

@@ -4,9 +4,12 @@
 use std::sync::Arc;
 
 use actix_rt::ArbiterHandle;
+use tokio::time::Instant;
 
 use crate::config::model::{Balance, Closing};
 use crate::config::names::{ServiceName, TargetKey};
+use crate::events::watch::{FailoverWatch, PATIENCE};
+use crate::health::lapse::LeaderChanged;
 use crate::health::snapshot::SnapshotCell;
 use crate::proxy::live::{LiveCell, LiveService};
 use crate::proxy::registry::{CutReason, Registry};
@@ -31,8 +34,16 @@ impl Closer {
     /// another byte. Returns how many were cut now.
     pub fn target_lost(&self, service: &ServiceName, target: &TargetKey) -> usize {
         let live = self.live.load().named(service).cloned();
-        let policy = live.map_or(Closing::Close, |live| on_down(&live));
-        self.close(service, target, policy, CutReason::TargetDown)
+        let policy = live.as_ref().map_or(Closing::Close, |live| on_down(live));
+        let led = live.filter(|live| is_led(live));
+        if let Some(live) = &led {
+            live.failovers.lost(target, live.waiting(), Instant::now());
+        }
+        let cut = self.close(service, target, policy, CutReason::TargetDown);
+        if let Some(live) = &led {
+            live.failovers.cut(cut);
+        }
+        cut
     }
 
     /// A target is about to lead. When this returns, no session of its service with another one
@@ -41,10 +52,30 @@ impl Closer {
     pub fn target_leads(&self, service: &ServiceName, leader: &TargetKey) -> usize {
         let why = CutReason::TargetDown;
         let cut = self.registry.cut_others(service, leader, why);
+        if let Some(watch) = self.watch(service) {
+            watch.cut(cut);
+            if let Some(number) = watch.leads(leader, Instant::now()) {
+                self.main.spawn(async move {
+                    tokio::time::sleep(PATIENCE).await;
+                    watch.settle(number);
+                });
+            }
+        }
         if cut > 0 {
             log::warn!(service = service.as_str(), leader:% = leader, sessions = cut; "sessions with others than the leader cut");
         }
         cut
+    }
+
+    /// Another target leads, or none does: why is part of the failover's report.
+    pub fn leader_changed(&self, changed: &LeaderChanged) {
+        if let Some(watch) = self.watch(&changed.service) {
+            watch.changed(&changed.change, &changed.lapse);
+        }
+    }
+
+    fn watch(&self, service: &ServiceName) -> Option<Arc<FailoverWatch>> {
+        self.live.load().named(service).map(|live| Arc::clone(&live.failovers))
     }
 
     /// A target left its pool by a reload.
@@ -115,6 +146,10 @@ impl Closer {
         let snapshot = self.snapshot.load();
         snapshot.services.get(service).is_some_and(|health| health.is_eligible(target))
     }
+}
+
+fn is_led(live: &LiveService) -> bool {
+    live.service().pool.balance == Balance::Leader
 }
 
 /// Sessions of a lost leader never linger, whatever `on_down` says: two writers would be the end

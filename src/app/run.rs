@@ -22,6 +22,7 @@ use crate::config::load::Sources;
 use crate::config::model::{Model, Node};
 use crate::discovery::look_up::LookUps;
 use crate::discovery::resolver::{NameMoved, Resolver, ResolverArgs};
+use crate::health::lapse::LeaderChanged;
 use crate::health::publisher::{Publisher, TargetLeads};
 use crate::health::staff::Staff;
 use crate::health::supervisor::{HealthArgs, HealthSupervisor, HostMoved, TargetLost};
@@ -236,6 +237,13 @@ impl Process {
                 let closer = self.closer.clone();
                 Recipient::from_fn(move |lost: TargetLost| {
                     closer.target_lost(&lost.service, &lost.target);
+                    true
+                })
+            },
+            led: {
+                let closer = self.closer.clone();
+                Recipient::from_fn(move |changed: LeaderChanged| {
+                    closer.leader_changed(&changed);
                     true
                 })
             },

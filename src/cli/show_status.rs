@@ -40,6 +40,10 @@ fn service(out: &mut String, view: &ServiceView) -> Result {
     let rows: Vec<[String; 4]> =
         view.targets.iter().map(|target| row(target, view.leader.as_ref())).collect();
     table(out, &[&[heading], &rows[..]].concat())?;
+    if let Some(last) = view.failovers.first() {
+        let ago = rough(Duration::from_millis(last.ago_ms));
+        writeln!(out, "  last failover {ago} ago: {}", last.summary)?;
+    }
     for check in &view.stray_checks {
         writeln!(out, "  a check of {}, which is no target: {}", check.address, last(check))?;
     }
@@ -110,6 +114,7 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::view::FailoverView;
 
     fn check(verdict: &str, ago_ms: u64) -> CheckView {
         CheckView {
@@ -146,6 +151,7 @@ mod tests {
             refused: 2,
             failed_dials: 0,
             cut: 3,
+            held: 0,
             bytes_to_target: 900,
             bytes_to_client: 3_500_000,
             alarms: vec!["a and b claim the lead together".to_owned()],
@@ -155,6 +161,11 @@ mod tests {
                 target("c", "unchecked", Vec::new()),
             ],
             stray_checks: vec![check("connection refused", 40)],
+            failovers: vec![FailoverView {
+                ago_ms: 61_000,
+                summary: "from b to 127.0.0.1:7001".to_owned(),
+                ..FailoverView::default()
+            }],
         }
     }
 
@@ -172,6 +183,7 @@ redis on 0.0.0.0:6379 · balance leader (inferred from the checks)
   127.0.0.1:7001  up for 3m 3s, leads  1 live of 12  120ms ago: passed
   b               down for 3m 3s       1 live of 12  4s ago: connection refused
   c               unchecked            1 live of 12
+  last failover 1m 1s ago: from b to 127.0.0.1:7001
   a check of 127.0.0.1:7001, which is no target: 40ms ago: connection refused
 "
         );

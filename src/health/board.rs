@@ -315,7 +315,9 @@ impl ServiceBoard {
         let after = published.map_or(effects.len(), |index| index + 1);
         effects.splice(after..after, news);
         if let Some(change) = ruling.change {
-            effects.push(Effect::LeaderChanged(change));
+            let from = change.from.as_ref().and_then(|from| self.targets.get(from));
+            let lapse = from.map(|record| record.lapse()).unwrap_or_default();
+            effects.push(Effect::LeaderChanged(change, lapse));
         }
         let alarm = ruling
             .alarm

@@ -138,7 +138,7 @@ fn one(effect: &Effect) -> String {
         Effect::Changed(change) => {
             format!("changed {} {} to {}", change.target, change.from, change.to)
         }
-        Effect::LeaderChanged(change) => match &change.to {
+        Effect::LeaderChanged(change, _) => match &change.to {
             Some(leader) => format!("leader {leader}: {}", change.why),
             None => format!("no leader: {}", change.why),
         },

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::config::check::Check;
 use crate::config::names::TargetKey;
+use crate::health::lapse::Lapse;
 use crate::health::leader::Change;
 use crate::health::record::TargetRecord;
 use crate::health::snapshot::{Health, ServiceHealth};
@@ -35,8 +36,8 @@ pub enum Effect {
     Changed(Transition),
     /// Trouble of our own keeps a target from being checked, or does so no more.
     Trouble(Trouble),
-    /// Another target leads, or none does.
-    LeaderChanged(Change),
+    /// Another target leads, or none does; and what spoke against the one before.
+    LeaderChanged(Change, Lapse),
     /// A person should know.
     Alarm(String),
 }

@@ -25,6 +25,7 @@ pub mod fill;
 pub mod found;
 pub mod framing;
 pub mod http_probe;
+pub mod lapse;
 pub mod leader;
 #[cfg(test)]
 mod leader_tests;

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::config::check::{Check, Thresholds};
 use crate::config::names::TargetKey;
+use crate::health::lapse::Lapse;
 use crate::health::snapshot::Health;
 use crate::health::state::Standing;
 use crate::health::suspicion::Suspicions;
@@ -48,6 +49,10 @@ pub struct CheckRecord {
     pub ran: Option<Instant>,
     /// The run that last changed its target's health.
     pub at_transition: Option<Arc<Transcript>>,
+    /// When it passed last.
+    pub last_good: Option<Instant>,
+    /// The first run that failed since.
+    pub first_bad: Option<(Instant, Arc<Transcript>)>,
 }
 
 impl TargetRecord {
@@ -109,6 +114,19 @@ impl TargetRecord {
         Self { name, checks: checks.iter().map(kept).collect(), ..self.clone() }
     }
 
+    /// What speaks against it, or did when it was last asked: of the check that failed first.
+    pub fn lapse(&self) -> Lapse {
+        let failed = self.checks.iter().filter(|run| run.first_bad.is_some());
+        let first = failed.min_by_key(|run| run.first_bad.as_ref().map(|(at, _)| *at));
+        let Some(run) = first else {
+            let last_good = self.checks.iter().filter_map(|run| run.last_good).min();
+            return Lapse { last_good, first_bad: None };
+        };
+        let first_bad = run.first_bad.as_ref();
+        let first_bad = first_bad.map(|(at, run)| (*at, run.verdict.to_string()));
+        Lapse { last_good: run.last_good, first_bad }
+    }
+
     /// The word of a run of one of its checks. It leads only if all of its checks pass.
     pub fn word(&self, verdict: &Verdict) -> Word {
         match verdict.word() {
@@ -122,7 +140,16 @@ impl CheckRecord {
     /// A check that has not run yet.
     pub fn new(check: Arc<Check>) -> Self {
         let standing = Standing::default();
-        Self { check, standing, passing: false, last: None, ran: None, at_transition: None }
+        Self {
+            check,
+            standing,
+            passing: false,
+            last: None,
+            ran: None,
+            at_transition: None,
+            last_good: None,
+            first_bad: None,
+        }
     }
 
     /// The trouble of our own that its last run met.
@@ -137,8 +164,14 @@ impl CheckRecord {
     pub fn saw(&mut self, transcript: &Arc<Transcript>, thresholds: &Thresholds, now: Instant) {
         self.standing.saw(&transcript.verdict, thresholds);
         match transcript.verdict {
-            Verdict::Passed => self.passing = true,
-            Verdict::Failed(_) => self.passing = false,
+            Verdict::Passed => {
+                self.passing = true;
+                (self.last_good, self.first_bad) = (Some(now), None);
+            }
+            Verdict::Failed(_) => {
+                self.passing = false;
+                self.first_bad.get_or_insert_with(|| (now, transcript.clone()));
+            }
             Verdict::CouldNotRun(_) => {}
         }
         self.last = Some(transcript.clone());

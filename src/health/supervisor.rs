@@ -18,6 +18,7 @@ use crate::config::names::{ServiceName, TargetAddress, TargetKey};
 use crate::health::board::ServiceBoard;
 use crate::health::checker::CheckFinished;
 use crate::health::effect::Effect;
+use crate::health::lapse::LeaderChanged;
 use crate::health::memory::{Incarnation, Memory};
 use crate::health::publisher::Publisher;
 use crate::health::recall::{Known, recall};
@@ -41,6 +42,8 @@ pub struct HealthArgs {
     /// Told of each target that lost its traffic, before the next snapshot is published: when
     /// this returns, whatever had to be cut has been cut.
     pub lost: Recipient<TargetLost>,
+    /// Told of each change of a leader, once it is in force.
+    pub led: Recipient<LeaderChanged>,
 }
 
 /// The actor.
@@ -158,7 +161,10 @@ impl HealthSupervisor {
                     report::transition(name, &transition);
                 }
                 Effect::Trouble(trouble) => report::trouble(name, &trouble),
-                Effect::LeaderChanged(change) => report::leader_changed(name, &change),
+                Effect::LeaderChanged(change, lapse) => {
+                    report::leader_changed(name, &change);
+                    self.args.led.tell(LeaderChanged { service: name.clone(), change, lapse });
+                }
                 Effect::Alarm(alarm) => log::error!(service = name.as_str(); "{alarm}"),
             }
         }

@@ -51,6 +51,7 @@ impl Stage {
                 Intensity::default(),
             )),
             lost: noting(&told, |TargetLost { target, .. }| format!("lost {target}")),
+            led: Recipient::from_fn(|_| true),
         };
         let handle = incarnation(&args);
         Self { handle, args, told }

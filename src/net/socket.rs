@@ -128,6 +128,14 @@ impl Socket {
         }
     }
 
+    /// Waits, without reading, until there is something to read: bytes, the end, or an error.
+    pub async fn readable(&self) {
+        if !self.unread.load(Ordering::Relaxed) {
+            // An error is something to read, too.
+            drop(self.io.readable().await);
+        }
+    }
+
     /// Waits, without reading, until the peer is gone: it has reset, or finished with nothing
     /// unread. Bytes that it sent stay where they are.
     ///

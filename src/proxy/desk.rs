@@ -17,6 +17,7 @@ use crate::proxy::worker::Workers;
 use crate::routing::choice::{Facts, Refusal};
 use crate::routing::pool::Lease;
 use crate::supervise::handle::Recipient;
+use crate::telemetry::counts::Count;
 
 /// What a router and its sessions work with. All of it outlives the router.
 #[derive(Debug)]
@@ -42,7 +43,14 @@ pub struct Desk {
 /// Since when a session has had no target to go to: said once, by the session when a dial failed or
 /// by its router when there was nobody to dial. It is the session's, so that `hold` does not begin
 /// anew when it asks again, or another router.
-pub type HeldSince = Arc<OnceLock<Instant>>;
+pub type HeldSince = Arc<Waiting>;
+
+/// How long a session has waited, and whether that has been counted.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    since: OnceLock<Instant>,
+    counted: OnceLock<()>,
+}
 
 /// A session asks for a target.
 #[derive(Message)]
@@ -58,6 +66,22 @@ pub struct Route {
     pub held_since: HeldSince,
     /// Where the answer goes. Dropped with the router's state if it is restarted.
     pub reply: oneshot::Sender<Result<Lease, Refusal>>,
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    /// Since when it has had no target; `now` if it had one until now.
+    pub fn since(&self, now: Instant) -> Instant {
+        *self.since.get_or_init(|| now)
+    }
+
+    /// Counts it among those that were held, once.
+    pub fn count(&self, held: &Count) {
+        if self.counted.set(()).is_ok() {
+            held.raise();
+        }
+    }
 }
 
 // === impl Route ===

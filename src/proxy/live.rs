@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::model::{Model, Service};
 use crate::config::names::{ListenAddress, ServiceName};
+use crate::events::watch::FailoverWatch;
 use crate::proxy::permits::{Permit, Permits};
 use crate::routing::table::Table;
 use crate::telemetry::counts::ServiceCounts;
@@ -36,6 +37,8 @@ pub struct LiveService {
     holds: Permits,
     /// What is counted of it.
     pub counts: Arc<ServiceCounts>,
+    /// What its failovers cost.
+    pub failovers: Arc<FailoverWatch>,
 }
 
 // === impl LiveServices ===
@@ -81,17 +84,29 @@ impl LiveService {
         permits.set_limit(service.limits.max_connections);
         let holds = previous.map_or_else(|| Permits::new(None), |old| old.holds.clone());
         holds.set_limit(NonZeroUsize::new(service.pool.hold_limit));
+        let counts: Arc<ServiceCounts> =
+            previous.map(|old| Arc::clone(&old.counts)).unwrap_or_default();
+        let failovers = previous.map_or_else(
+            || Arc::new(FailoverWatch::new(service.name.clone(), Arc::clone(&counts))),
+            |old| Arc::clone(&old.failovers),
+        );
         Self {
             table: Table::compile(Arc::clone(service), previous.map(|old| &old.table)),
             permits,
             holds,
-            counts: previous.map(|old| Arc::clone(&old.counts)).unwrap_or_default(),
+            counts,
+            failovers,
         }
     }
 
     /// The service.
     pub fn service(&self) -> &Arc<Service> {
         self.table.service()
+    }
+
+    /// Clients that wait for a target now.
+    pub fn waiting(&self) -> u64 {
+        self.holds.out() as u64
     }
 
     /// A place among the clients that wait, if one is left.

@@ -107,7 +107,8 @@ impl Registry {
     }
 
     /// Cuts every session of `service` to `target`: both sockets are reset, unsent bytes are
-    /// discarded. Returns how many there were. None of them relays another byte after that.
+    /// discarded. Returns how many there were, those not counted that only dial it still and are
+    /// sent back to choose again. None of them relays another byte after that.
     pub fn cut_target(&self, service: &ServiceName, target: &TargetKey, why: CutReason) -> usize {
         let entries = self.select(|entry| entry.leads_to(service, target));
         entries.iter().filter(|(_, entry)| entry.cut(Some(target), why)).count()
@@ -216,7 +217,8 @@ impl Entry {
     }
 
     /// Cuts the session, unless it has left `target` meanwhile or is cut already. While it still
-    /// dials, its client is left alone if only the target is at fault: it is routed again.
+    /// dials, its client is left alone if only the target is at fault: it is routed again. Were
+    /// its sockets reset?
     fn cut(&self, target: Option<&TargetKey>, why: CutReason) -> bool {
         let mut course = lock(&self.course);
         if course.cut.is_some() || target.is_some_and(|key| course.target.as_ref() != Some(key)) {
@@ -224,7 +226,8 @@ impl Entry {
         }
         course.cut = Some(why);
         let socket = course.socket.upgrade();
-        if socket.is_some() || !why.is_of_target() {
+        let resets = socket.is_some() || !why.is_of_target();
+        if resets {
             self.relay.set();
             for socket in [socket, self.client.upgrade()].into_iter().flatten() {
                 socket.abort();
@@ -232,7 +235,7 @@ impl Entry {
         }
         drop(course);
         self.told.notify_one();
-        true
+        resets
     }
 }
 

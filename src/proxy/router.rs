@@ -104,7 +104,7 @@ impl Router {
             Err(refusal) => refusal,
         };
         if refusal != Refusal::AwaitingFirst {
-            let since = *held.ask.held_since.get_or_init(|| now);
+            let since = held.ask.held_since.since(now);
             held.until = held.until.or(Some(since + live.service().pool.hold));
         }
         if held.until.is_some_and(|until| until <= now) {
@@ -114,6 +114,7 @@ impl Router {
         if held.place.is_none() {
             return held.ask.answer(Err(refusal));
         }
+        held.ask.held_since.count(&live.counts.held);
         if refusal == Refusal::AllTried {
             held.ask.tried.clear();
         }

@@ -4,6 +4,7 @@
 //! whatever happens; the outcome is written by the ledger, once.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::proxy::desk::{Desk, HeldSince, Route};
 use crate::proxy::live::LiveService;
 use crate::proxy::outcome::{Ending, Ledger};
 use crate::proxy::registry::{CutReason, Pass};
-use crate::proxy::relay::{End, Side, relay};
+use crate::proxy::relay::{End, Relayed, Side, relay};
 use crate::proxy::watch::RelayLimits;
 use crate::proxy::worker::Incoming;
 use crate::routing::choice::{Facts, Refusal};
@@ -70,7 +71,8 @@ impl Session {
         };
         ledger.relaying(pass.meter());
         let limits = relay_limits(&service.limits);
-        let relayed = relay(&self.client, &target, limits, pass.meter(), pass.relay_cut()).await;
+        let relaying = relay(&self.client, &target, limits, pass.meter(), pass.relay_cut());
+        let relayed = self.watch_first_byte(&target, &lease, &pass, relaying).await;
         if matches!(relayed.end, End::Reset(Side::Target) | End::Failed(Side::Target, _)) {
             self.suspect(&lease.target().key, Failure::Reset);
         }
@@ -151,7 +153,7 @@ impl Session {
                     let tries_left = u32::try_from(tried.len()).is_ok_and(|n| n <= pool.retries)
                         && dialled < in_all;
                     // Under `hold`, every target refusing is as good as every target being down.
-                    let since = *held_since.get_or_init(Instant::now);
+                    let since = held_since.since(Instant::now());
                     let held = since.elapsed() < pool.hold;
                     if !(tries_left || held) {
                         return Err(failed);
@@ -207,6 +209,31 @@ impl Session {
         })
     }
 
+    /// Relays, and tells of the first byte if it is the first since a failover.
+    async fn watch_first_byte(
+        &self,
+        target: &Socket,
+        lease: &Lease,
+        pass: &Pass,
+        relaying: impl Future<Output = Relayed>,
+    ) -> Relayed {
+        let failovers = &self.live.failovers;
+        if !failovers.awaits_first_byte() {
+            return relaying.await;
+        }
+        let mut relaying = pin!(relaying);
+        tokio::select! {
+            biased;
+            () = first_readable(&self.client, target) => {
+                if !pass.relay_cut().is_set() {
+                    failovers.first_byte(&lease.target().key, Instant::now());
+                }
+            }
+            relayed = &mut relaying => return relayed,
+        }
+        relaying.await
+    }
+
     /// Tells whoever judges targets.
     fn suspect(&self, target: &TargetKey, failure: Failure) {
         let service = self.live.service();
@@ -254,6 +281,14 @@ impl Session {
 fn left_by(pass: &Pass) -> Ending {
     let cut = pass.why_cut().filter(|_| pass.relay_cut().is_set());
     cut.map_or(Ending::ClientLeft, Ending::Cut)
+}
+
+/// Waits for a byte from either side (or its end), and reads nothing.
+async fn first_readable(client: &Socket, target: &Socket) {
+    tokio::select! {
+        () = client.readable() => {}
+        () = target.readable() => {}
+    }
 }
 
 /// How a dial ended that connected nobody.

@@ -15,6 +15,8 @@ pub struct ServiceCounts {
     pub connected: Count,
     /// Sessions that were turned away: over a limit, or no target to give.
     pub refused: Count,
+    /// Sessions that had to wait for a target, whatever became of them.
+    pub held: Count,
     /// Dials that failed, retries included.
     pub failed_dials: Count,
     /// Sessions that stagedoor itself cut: health, reload, a person, a limit of time.

@@ -157,10 +157,16 @@ struct Pairs(BTreeMap<String, serde_json::Value>);
 
 impl<'kvs> VisitSource<'kvs> for Pairs {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+        if is_absent(&value) {
+            return Ok(());
+        }
         let value = if let Some(number) = value.to_u64() {
             number.into()
         } else if let Some(number) = value.to_i64() {
             number.into()
+        } else if let Some(number) = value.to_f64() {
+            // More than a millisecond's thousandth nobody reads.
+            ((number * 1000.0).round() / 1000.0).into()
         } else if let Some(flag) = value.to_bool() {
             flag.into()
         } else {
@@ -169,6 +175,11 @@ impl<'kvs> VisitSource<'kvs> for Pairs {
         self.0.insert(key.as_str().to_owned(), value);
         Ok(())
     }
+}
+
+/// A `None`: such a pair is left out.
+fn is_absent(value: &Value<'_>) -> bool {
+    value.to_borrowed_str().is_none() && value.to_string() == "None"
 }
 
 #[cfg(test)]
@@ -213,6 +224,23 @@ mod tests {
         };
         assert_eq!(line(false), "warn  said key=1\n");
         assert_eq!(line(true), "\x1b[33mwarn \x1b[0m said\x1b[2m key=1\x1b[0m\n");
+    }
+
+    #[test]
+    fn what_is_absent_is_left_out_and_numbers_are_short() {
+        let (none, text, number) = (None::<u64>, "None", 1.234_567);
+        let pairs = [
+            ("none", Value::from_debug(&none)),
+            ("text", Value::from(text)),
+            ("number", Value::from(number)),
+        ];
+        let mut seen = Pairs::default();
+        for (key, value) in pairs {
+            seen.visit_pair(Key::from_str(key), value).unwrap();
+        }
+        let seen: Vec<String> =
+            seen.0.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(seen, ["number=1.235", "text=\"None\""]);
     }
 
     #[test]

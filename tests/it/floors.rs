@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each room and its floor. A room may import from its own files and from rooms on lower floors.
-const FLOORS: [(&str, u32); 13] = [
+const FLOORS: [(&str, u32); 14] = [
     ("main", 9),
     ("cli", 8),
     ("app", 7),
     ("admin", 6),
     ("proxy", 5),
+    ("events", 4),
     ("routing", 4),
     ("health", 3),
     ("discovery", 3),

@@ -25,6 +25,7 @@ mod probing;
 mod redis_leader;
 mod relaying;
 mod reloading;
+mod reporting;
 mod settings;
 mod shipped;
 mod stopping;
