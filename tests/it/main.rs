@@ -21,6 +21,7 @@ mod formats;
 mod holding;
 mod meaning;
 mod naming;
+mod postgres;
 mod probing;
 mod redis_leader;
 mod relaying;

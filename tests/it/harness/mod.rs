@@ -9,6 +9,7 @@ pub(crate) mod load;
 pub(crate) mod network;
 pub(crate) mod pattern;
 pub(crate) mod port;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod speaker;
