@@ -17,7 +17,7 @@ const FLOORS: [(&str, u32); 14] = [
     ("net", 2),
     ("config", 1),
     ("supervise", 1),
-    ("wire", 1),
+    ("wire", 0),
     ("telemetry", 1),
 ];
 const LONGEST_FILE: usize = 400;
