@@ -6,18 +6,19 @@
 //! listeners are started, and what has left is forgotten. The start of the process is the same
 //! walk from the empty model.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::app::closing::Closer;
 use crate::app::house::House;
-use crate::app::limits;
+use crate::app::{limits, remembering};
 use crate::config::check::HealthSpec;
 use crate::config::model::{Model, Service};
-use crate::config::names::{ListenAddress, TargetAddress};
+use crate::config::names::{ListenAddress, ServiceName, TargetAddress};
 use crate::discovery::resolver::Want;
+use crate::health::leader::remembered::Remembered;
 use crate::health::supervisor::Configure;
 use crate::net::tuning::Tuning;
 use crate::proxy::listener::{Listener, ListenerArgs, Retire};
@@ -72,10 +73,12 @@ async fn put_in_force(
     // Those that leave are still judged until nobody is routed by them any more.
     let leaving = old.services.iter().filter(|(name, _)| !model.services.contains_key(*name));
     let both = model.services.values().chain(leaving.map(|(_, service)| service));
-    if let Err(error) = configure_health(house, both).await {
+    let remembered = remembering::of_new_services(house, old, model).await;
+    if let Err(error) = configure_health(house, both, remembered).await {
         after.difference(&before).for_each(|address| house.sockets.close(address));
         // It may have heard of it all the same, and answer late.
-        house.health.tell(Configure { services: old.services.values().cloned().collect() });
+        let services = old.services.values().cloned().collect();
+        house.health.tell(Configure { services, remembered: HashMap::new() });
         return Err(error);
     }
     // What waits at an address that is given up is still served under the old services.
@@ -96,7 +99,7 @@ async fn put_in_force(
     }
     tune_listeners(house, model);
     if old.services.keys().any(|name| !model.services.contains_key(name))
-        && let Err(error) = configure_health(house, model.services.values()).await
+        && let Err(error) = configure_health(house, model.services.values(), HashMap::new()).await
     {
         log::error!("removed services are still checked: {error}");
     }
@@ -152,11 +155,13 @@ fn bind<'a>(
 async fn configure_health(
     house: &House,
     services: impl Iterator<Item = &Arc<Service>>,
+    remembered: HashMap<ServiceName, Remembered>,
 ) -> Result<(), ApplyError> {
     let services: Vec<Arc<Service>> = services.cloned().collect();
+    let configure = || Configure { services: services.clone(), remembered: remembered.clone() };
     let configured = tokio::time::timeout(ANSWER, async {
         // One that falls over it has lost the question, and is back soon.
-        while house.health.ask(Configure { services: services.clone() }).await.is_err() {
+        while house.health.ask(configure()).await.is_err() {
             tokio::time::sleep(AGAIN).await;
         }
     });

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::config::model::{Model, Node};
 use crate::config::names::ListenAddress;
 use crate::discovery::resolver::Resolver;
+use crate::health::keeper::Keeper;
 use crate::health::snapshot::{Snapshot, SnapshotCell};
 use crate::health::supervisor::HealthSupervisor;
 use crate::net::names::NameBook;
@@ -49,6 +50,8 @@ pub struct House {
     pub names: Arc<ArcSwap<NameBook>>,
     /// The names that are looked up.
     pub wanted_names: Arc<ArcSwap<BTreeSet<Arc<str>>>>,
+    /// Writes to disk what must outlive the process.
+    pub keeper: Keeper,
     /// Every session.
     pub registry: Arc<Registry>,
     /// The bound on all of them.
@@ -92,6 +95,7 @@ impl House {
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             names: Arc::default(),
             wanted_names: Arc::default(),
+            keeper: Keeper::new(node.state_folder.clone(), node.state_max_age),
             registry: Registry::new(workers.get()),
             permits: Permits::new(None),
             workers: Worker::crew(workers.get()),

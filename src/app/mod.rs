@@ -4,6 +4,7 @@ pub mod run;
 
 pub mod answers;
 pub mod reload;
+pub mod remembering;
 pub mod shutdown;
 pub mod signals;
 pub mod tree;

@@ -86,6 +86,7 @@ async fn live(model: Model, sources: Sources, log: LogControl) -> anyhow::Result
         }
     };
     process.stop(&mut asked).await;
+    process.house.keeper.close_within(LAST_WORDS);
     if let Some(control) = control {
         control.remove();
     }
@@ -210,6 +211,7 @@ impl Process {
         HealthArgs {
             memory: Arc::default(),
             names: Arc::clone(&house.names),
+            keeper: house.keeper.clone(),
             staff: Arc::new(Staff::new(
                 house.checkers.clone(),
                 Arc::clone(&house.names),

@@ -16,6 +16,8 @@ pub fn settings(env: &Environment) -> Value {
     let node = Node::default();
     json!({
         "workers": node.workers,
+        "state_dir": state_folder(env),
+        "state_max_age": text(node.state_max_age),
         "admin": { "socket": control_socket(env) },
         "log": { "level": node.log.level, "format": format(node.log.format) },
         "limits": { "max_connections": 0 },
@@ -94,5 +96,41 @@ fn control_socket(env: &Environment) -> PathBuf {
             let folder = env.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"));
             folder.join(format!("stagedoor-{}.sock", user.as_raw()))
         }
+    }
+}
+
+/// Where systemd says, or where state of a user's programs belongs; without a home nowhere.
+fn state_folder(env: &Environment) -> String {
+    let from_systemd = env.path("STATE_DIRECTORY").and_then(|list| {
+        // Several, where the unit names several.
+        list.to_str()?.split(':').next().map(PathBuf::from)
+    });
+    let folder = from_systemd
+        .or_else(|| env.path("XDG_STATE_HOME").map(|folder| folder.join("stagedoor")))
+        .filter(|folder| folder.is_absolute())
+        .or_else(|| env.path("HOME").map(|home| home.join(".local/state/stagedoor")))
+        .filter(|folder| folder.is_absolute());
+    folder
+        .and_then(|folder| folder.to_str().map(str::to_owned))
+        .unwrap_or_else(|| "none".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_is_kept_where_systemd_says_or_at_home() {
+        let check = |variables: &[(&str, &str)], expected: &str| {
+            let env = Environment::from_pairs(variables.iter().copied());
+            assert_eq!(state_folder(&env), expected, "{variables:?}");
+        };
+        let home = ("HOME", "/home/a");
+        check(&[home, ("XDG_STATE_HOME", "/s"), ("STATE_DIRECTORY", "/d:/e")], "/d");
+        check(&[home, ("XDG_STATE_HOME", "/s")], "/s/stagedoor");
+        check(&[home, ("XDG_STATE_HOME", "relative")], "/home/a/.local/state/stagedoor");
+        check(&[home, ("STATE_DIRECTORY", "")], "/home/a/.local/state/stagedoor");
+        check(&[("HOME", "")], "none");
+        check(&[], "none");
     }
 }

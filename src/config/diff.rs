@@ -108,6 +108,8 @@ fn node(old: &Node, new: &Node) -> Option<NodeChange> {
     let Node {
         workers,
         control_socket,
+        state_folder,
+        state_max_age,
         log: Log { format, level },
         shutdown_timeout,
         max_connections,
@@ -121,6 +123,8 @@ fn node(old: &Node, new: &Node) -> Option<NodeChange> {
     let restart = [
         ("workers", *workers != new.workers),
         ("admin.socket", *control_socket != new.control_socket),
+        ("state_dir", *state_folder != new.state_folder),
+        ("state_max_age", *state_max_age != new.state_max_age),
         ("log.format", *format != new.log.format),
         ("supervision", *supervision != new.supervision),
     ];

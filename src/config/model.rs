@@ -30,6 +30,11 @@ pub struct Node {
     /// `[admin] socket`: the control socket. Default: `$XDG_RUNTIME_DIR/stagedoor.sock`, else
     /// `/run/stagedoor.sock` for root, else one in the temporary folder that carries the user's id.
     pub control_socket: Option<PathBuf>,
+    /// `state_dir`: the folder of what must survive a restart of the process. Default:
+    /// `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/stagedoor`, else `~/.local/state/stagedoor`.
+    pub state_folder: Option<PathBuf>,
+    /// `state_max_age`: what is older there is not believed. Default 10 min.
+    pub state_max_age: Duration,
     /// `[log]`.
     pub log: Log,
     /// `[shutdown] timeout`: how long a drain may take before what is left is cut. Default 30 s.
@@ -201,6 +206,8 @@ impl Default for Node {
         Self {
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             control_socket: None,
+            state_folder: None,
+            state_max_age: Duration::from_secs(600),
             log: Log { format: LogFormat::Text, level: "info".to_owned() },
             shutdown_timeout: Duration::from_secs(30),
             max_connections: None,

@@ -54,7 +54,7 @@ impl Grounds {
         let (first_bad, verdict) = first_bad.unzip();
         let verdict = verdict.unwrap_or_else(|| match change.why {
             Why::Promoted | Why::OnlyClaimant => "another was promoted".to_owned(),
-            Why::IncumbentDown | Why::IncumbentGone => change.why.to_string(),
+            Why::LedBefore | Why::IncumbentDown | Why::IncumbentGone => change.why.to_string(),
         });
         Self { last_good, first_bad, verdict }
     }

@@ -14,6 +14,7 @@ use crate::config::model::{Balance, Service, Target};
 use crate::config::names::{ServiceName, TargetKey};
 use crate::health::claims::{Claims, alarm_text};
 use crate::health::effect::{Effect, Finished, changed, trouble};
+use crate::health::leader::remembered::Remembered;
 use crate::health::leader::{LeaderRule, Ruling};
 use crate::health::record::{CheckRecord, TargetRecord};
 use crate::health::snapshot::{Health, Leadership, ServiceHealth};
@@ -59,6 +60,13 @@ impl ServiceBoard {
         board.adopt(service, now);
         board.published = Arc::new(board.current());
         board
+    }
+
+    /// What was remembered of it before this process was started.
+    pub fn remember(&mut self, remembered: &Remembered) {
+        if let Some(rule) = &mut self.leader {
+            rule.remember(remembered);
+        }
     }
 
     /// The board of a service whose last one cannot be used: what was published of it is all that

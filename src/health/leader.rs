@@ -12,6 +12,10 @@
 //!   one have said *not leader* or left the pool, or somebody is promoted. A contender that falls
 //!   silent or dies has not withdrawn its claim: fail closed.
 //! - At the end of the start, of several claimants one that was promoted meanwhile leads.
+//! - What was remembered before a start of the process (`leader/remembered`) takes effect at the
+//!   end of the start: one that was promoted meanwhile leads, else whoever led before, if it passes.
+
+pub mod remembered;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -30,6 +34,8 @@ const FLAPPING: Duration = Duration::from_secs(10);
 pub struct LeaderRule {
     members: BTreeMap<TargetKey, Member>,
     incumbent: Option<TargetKey>,
+    /// Who led before this process was started, until everybody has been heard.
+    heir: Option<TargetKey>,
     phase: Phase,
     rise: u32,
     promotions: u64,
@@ -39,7 +45,9 @@ pub struct LeaderRule {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Member {
     said: Option<Said>,
-    /// It was promoted and has not led since; a higher number is later.
+    /// It said so to the process before this one.
+    said_before: bool,
+    /// It was promoted and has not led since; a higher number is later. 0: while nobody listened.
     promoted: Option<u64>,
     /// It has been heard, or has used up its time.
     first_done: bool,
@@ -100,6 +108,8 @@ pub enum Why {
     Promoted,
     /// It alone claims the lead.
     OnlyClaimant,
+    /// It led before the start, and passes.
+    LedBefore,
     /// The incumbent is down, and nobody takes its place.
     IncumbentDown,
     /// The incumbent left the pool or was taken out of service, and nobody takes its place.
@@ -119,7 +129,8 @@ impl LeaderRule {
     /// At a start: nobody leads until every target has been heard.
     pub fn starting(targets: impl IntoIterator<Item = TargetKey>, rise: u32) -> Self {
         let members = targets.into_iter().map(|target| (target, Member::default())).collect();
-        Self { members, incumbent: None, phase: Phase::Starting, rise, promotions: 0 }
+        let (incumbent, heir) = (None, None);
+        Self { members, incumbent, heir, phase: Phase::Starting, rise, promotions: 0 }
     }
 
     /// The start is over: this one leads, and nothing else is known of anybody.
@@ -170,6 +181,9 @@ impl LeaderRule {
             if word == Word::NotLeader {
                 member.lost_by_word(now);
             }
+        }
+        if self.heir.as_ref() == Some(target) && matches!(word, Word::NotLeader | Word::Wipe) {
+            self.heir = None;
         }
         if let Phase::Contended(contenders) = &mut self.phase {
             if word == Word::NotLeader {
@@ -227,6 +241,9 @@ impl LeaderRule {
         if self.incumbent.as_ref() == Some(target) {
             self.incumbent = None;
         }
+        if self.heir.as_ref() == Some(target) {
+            self.heir = None;
+        }
         if let Phase::Contended(contenders) = &mut self.phase {
             contenders.remove(target);
         }
@@ -246,6 +263,9 @@ impl LeaderRule {
             if let Some(promoted) = self.latest_promoted() {
                 self.take_over(promoted);
                 why = Why::Promoted;
+            } else if let Some(heir) = self.returning() {
+                self.take_over(heir);
+                why = Why::LedBefore;
             } else if self.incumbent.is_none() && self.phase == Phase::Settled {
                 alarm = self.elect();
                 why = if self.incumbent.is_some() { Why::OnlyClaimant } else { if_nobody };
@@ -258,8 +278,15 @@ impl LeaderRule {
 
     fn latest_promoted(&self) -> Option<TargetKey> {
         let ready = self.members.iter().filter(|(_, member)| member.may_lead(self.rise));
-        let promoted = ready.filter_map(|(target, member)| Some((member.promoted?, target)));
-        promoted.max().map(|(_, target)| target.clone())
+        let mut promoted: Vec<(u64, &TargetKey)> =
+            ready.filter_map(|(target, member)| Some((member.promoted?, target))).collect();
+        promoted.sort_unstable();
+        match promoted[..] {
+            // Nobody knows which of them is the later: they are claimants like any others.
+            [.., (second, _), (latest, _)] if second == latest => None,
+            [.., (_, latest)] => Some(latest.clone()),
+            [] => None,
+        }
     }
 
     /// Nobody leads: the one claimant does, and several are contenders.
@@ -286,6 +313,7 @@ impl LeaderRule {
             member.flapping = false;
         }
         self.phase = Phase::Settled;
+        self.heir = None;
         self.incumbent = Some(target);
     }
 }
@@ -296,8 +324,8 @@ impl Member {
             Word::Leader => {
                 self.passes = self.passes.saturating_add(1);
                 if self.said == Some(Said::NotLeader) {
-                    *promotions += 1;
-                    self.promoted = Some(*promotions);
+                    *promotions += u64::from(!self.said_before);
+                    self.promoted = Some(if self.said_before { 0 } else { *promotions });
                 }
                 self.said = Some(Said::Leader);
             }
@@ -308,6 +336,7 @@ impl Member {
         if word != Word::Leader {
             self.passes = 0;
         }
+        self.said_before &= word == Word::Silence;
         self.up = up;
         self.first_done = true;
     }
@@ -332,6 +361,7 @@ impl fmt::Display for Why {
         f.write_str(match self {
             Self::Promoted => "it was promoted: it last said that it does not lead, and passes now",
             Self::OnlyClaimant => "it alone claims the lead",
+            Self::LedBefore => "it led before the start, and passes",
             Self::IncumbentDown => "the leader is down and nobody takes its place",
             Self::IncumbentGone => "the leader was taken out and nobody takes its place",
         })

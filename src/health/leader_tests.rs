@@ -59,6 +59,13 @@ impl Play {
         }
     }
 
+    /// The process is started anew, over these targets, with what this one kept.
+    pub(crate) fn restarted(&self, targets: &str) -> Self {
+        let mut next = Self { now: self.now, ..Self::of(targets) };
+        next.rule.remember(&self.rule.remembered().unwrap());
+        next
+    }
+
     /// One word.
     pub(crate) fn says(&mut self, target: char, letter: char) -> Ruling {
         let thresholds = Thresholds { rise: 1, fall: 3, fall_refused: 1, ..Thresholds::default() };
@@ -74,7 +81,7 @@ impl Play {
     }
 
     /// Words, and who leads after each.
-    fn then(mut self, words: &str, leaders: &str) -> Self {
+    pub(crate) fn then(mut self, words: &str, leaders: &str) -> Self {
         let mut led = String::new();
         for word in words.split_whitespace() {
             let mut letters = word.chars();
@@ -88,7 +95,7 @@ impl Play {
 }
 
 /// A master `a` that leads, and its replica `b`.
-fn master_and_replica() -> Play {
+pub(crate) fn master_and_replica() -> Play {
     Play::of("ab").then("a+ b- a+ b-", "- a a a")
 }
 

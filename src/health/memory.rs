@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::config::model::Service;
 use crate::config::names::ServiceName;
 use crate::health::board::ServiceBoard;
+use crate::health::leader::remembered::Remembered;
 use crate::supervise::intensity::{History, Intensity};
 
 /// Falls over one board that are still put up with.
@@ -76,6 +77,12 @@ impl Memory {
             self.boards.insert(name.clone(), Arc::new(board));
             self.at_work = None;
         }
+    }
+
+    /// A service that is led, and what is to be remembered of it.
+    pub fn remembered(&self, name: &ServiceName) -> Option<(Arc<Service>, Remembered)> {
+        let remembered = self.boards.get(name)?.leader()?.remembered()?;
+        Some((Arc::clone(self.services.get(name)?), remembered))
     }
 
     /// There are these checked services now, and no boards of any others.

@@ -25,8 +25,14 @@ pub mod fill;
 pub mod found;
 pub mod framing;
 pub mod http_probe;
+pub mod keeper;
+pub mod kept;
+#[cfg(test)]
+mod kept_tests;
 pub mod lapse;
 pub mod leader;
+#[cfg(test)]
+mod leader_restart_tests;
 #[cfg(test)]
 mod leader_tests;
 #[cfg(test)]
@@ -50,7 +56,9 @@ mod segmentation_tests;
 pub mod shown;
 pub mod snapshot;
 pub mod state;
+pub mod state_folder;
 pub mod suspicion;
 pub mod transcript;
 pub mod verdict;
 pub mod wait;
+pub mod wall_clock;

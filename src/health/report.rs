@@ -37,6 +37,7 @@ pub fn leader_changed(service: &ServiceName, change: &Change) {
     let why = match change.why {
         Why::Promoted => "it was promoted",
         Why::OnlyClaimant => "it alone claims the lead",
+        Why::LedBefore => "it led before the start",
         Why::IncumbentDown => "the one before is down, and nobody can take its place",
         Why::IncumbentGone => "the one before was taken away, and nobody can take its place",
     };

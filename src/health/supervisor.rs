@@ -5,7 +5,7 @@
 //! publish again. Boards outlive it, and each is replaced whole at the end of a handler, so that a
 //! panic never leaves one half-changed; one that it fell over three times is made anew (`memory`).
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +18,9 @@ use crate::config::names::{ServiceName, TargetAddress, TargetKey};
 use crate::health::board::ServiceBoard;
 use crate::health::checker::CheckFinished;
 use crate::health::effect::Effect;
+use crate::health::keeper::Keeper;
 use crate::health::lapse::LeaderChanged;
+use crate::health::leader::remembered::Remembered;
 use crate::health::memory::{Incarnation, Memory};
 use crate::health::publisher::Publisher;
 use crate::health::recall::{Known, recall};
@@ -37,6 +39,8 @@ pub struct HealthArgs {
     pub publisher: Publisher,
     /// The addresses of target names.
     pub names: Arc<ArcSwap<NameBook>>,
+    /// Writes to disk who leads.
+    pub keeper: Keeper,
     /// Its checkers.
     pub staff: Arc<Staff>,
     /// Told of each target that lost its traffic, before the next snapshot is published: when
@@ -61,6 +65,8 @@ pub struct HealthSupervisor {
 pub struct Configure {
     /// The services.
     pub services: Vec<Arc<Service>>,
+    /// What was remembered of those that are new.
+    pub remembered: HashMap<ServiceName, Remembered>,
 }
 
 /// A session failed on a target: should it be checked at once?
@@ -127,10 +133,18 @@ impl HealthSupervisor {
     }
 
     /// The board of a service that is defined so from now on, and what follows.
-    fn redefine(&self, service: &Service, now: Instant) -> (ServiceBoard, Vec<Effect>) {
+    fn redefine(
+        &self,
+        service: &Service,
+        remembered: Option<&Remembered>,
+        now: Instant,
+    ) -> (ServiceBoard, Vec<Effect>) {
         let known = self.memory().take_up(self.incarnation, &service.name);
         let Some(mut board) = known else {
-            let board = ServiceBoard::new(service, now);
+            let mut board = ServiceBoard::new(service, now);
+            if let Some(remembered) = remembered {
+                board.remember(remembered);
+            }
             let first = Effect::Publish(Arc::clone(board.health()));
             return (board, vec![first]);
         };
@@ -169,6 +183,10 @@ impl HealthSupervisor {
             }
         }
         self.memory().put_back(self.incarnation, name, board);
+        let remembered = self.memory().remembered(name);
+        if let Some((service, remembered)) = remembered {
+            self.args.keeper.keep(&service, &remembered, &self.args.names.load());
+        }
     }
 
     /// Makes the board anew that its forerunners fell over.
@@ -256,7 +274,8 @@ impl Handler<Configure> for HealthSupervisor {
         let mut news = Vec::new();
         let mut rest = Vec::new();
         for service in &checked {
-            let (board, effects) = self.redefine(service, now);
+            let remembered = configure.remembered.get(&service.name);
+            let (board, effects) = self.redefine(service, remembered, now);
             let mut effects = VecDeque::from(effects);
             if let Some(Effect::Publish(health)) = effects.front() {
                 news.push((service.name.clone(), Arc::clone(health)));

@@ -1,5 +1,6 @@
 //! The health supervisor as an actor: what it publishes, and whose traffic it says is lost.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::health::board_harness::{address, key, service};
 use crate::health::checker::CheckFinished;
 use crate::health::effect::Finished;
 use crate::health::fault::{Fault, FaultKind};
+use crate::health::keeper::Keeper;
 use crate::health::publisher::{Publisher, SnapshotChanged, TargetLeads};
 use crate::health::snapshot::{Health, Leadership, ServiceHealth, Snapshot, SnapshotCell};
 use crate::health::staff::Staff;
@@ -44,6 +46,7 @@ impl Stage {
                 leads: noting(&told, |TargetLeads { target, .. }| format!("leads {target}")),
             },
             names: Arc::default(),
+            keeper: Keeper::default(),
             staff: Arc::new(Staff::new(
                 Ref::vacant("checkers"),
                 Arc::<ArcSwap<_>>::default(),
@@ -59,7 +62,8 @@ impl Stage {
 
     async fn configure(&self, services: &[&Arc<Service>]) {
         let services = services.iter().map(|service| Arc::clone(service)).collect();
-        self.handle.ask(Configure { services }).await.unwrap();
+        let remembered = HashMap::new();
+        self.handle.ask(Configure { services, remembered }).await.unwrap();
     }
 
     /// The check of `target` has run.

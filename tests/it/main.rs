@@ -26,6 +26,7 @@ mod probing;
 mod redis_leader;
 mod relaying;
 mod reloading;
+mod remembering;
 mod reporting;
 mod settings;
 mod shipped;

@@ -22,12 +22,10 @@ pub struct Settings {
     pub listen_address: Option<String>,
     /// Service definitions: files, and folders of files.
     pub services: Option<OneOrMany>,
-    /// Where what must survive a restart of the process is kept.
+    /// The folder of what must survive a restart of the process; "none" for none.
     /// Default: $STATE_DIRECTORY, else $XDG_STATE_HOME/stagedoor, else ~/.local/state/stagedoor.
-    #[schemars(extend("x-later" = true))]
     pub state_dir: Option<String>,
-    /// Older state is not believed. Default: 10m.
-    #[schemars(extend("x-later" = true))]
+    /// What is older there is not believed. Default: 10m.
     pub state_max_age: Option<Period>,
     /// The layer under every service.
     pub defaults: Option<ServiceDefaults>,

@@ -21,6 +21,13 @@ pub fn node(written: &Settings, report: &mut Report<'_>) -> Node {
     Node {
         workers: written.workers.and_then(NonZeroUsize::new).unwrap_or(default.workers),
         control_socket: socket(written, report),
+        state_folder: state_folder(written, report),
+        state_max_age: at_least(
+            written.state_max_age,
+            default.state_max_age,
+            &KeyPath::dotted("state_max_age"),
+            report,
+        ),
         log: log(written, report),
         shutdown_timeout: timeout.map_or(default.shutdown_timeout, |timeout| timeout.0),
         max_connections: limits.and_then(NonZeroUsize::new),
@@ -49,6 +56,11 @@ fn socket(written: &Settings, report: &mut Report<'_>) -> Option<PathBuf> {
         report.error(&at, "the path of a unix socket has at most 107 bytes", "");
     }
     Some(path)
+}
+
+fn state_folder(written: &Settings, report: &mut Report<'_>) -> Option<PathBuf> {
+    let folder = written.state_dir.as_deref().filter(|folder| *folder != "none");
+    path(folder, &KeyPath::dotted("state_dir"), report)
 }
 
 /// A path relative to the file that names it.

@@ -60,6 +60,7 @@ impl Stagedoor {
         let mut child = Command::new(&line[0])
             .args(&line[1..])
             .args(["--set", &format!("admin.socket={}", socket_in(&folder).display())])
+            .args(["--set", &format!("state_dir={}", folder.path().join("state").display())])
             .args(arguments)
             // Panics that are part of a test would fill its log.
             .env("RUST_BACKTRACE", "0")
