@@ -1,4 +1,5 @@
-//! `stagedoor probe`: runs the checks of one service, or one check file, once, and shows each step.
+//! `stagedoor probe`: runs the checks of one service, or one check by itself, once, and shows each
+//! step.
 //!
 //! On the road that a running process takes: the same look-up, dial and script. It needs no
 //! running process and tells none. Exit codes: 0 all passed, 1 one failed or could not run, 2 the
@@ -16,9 +17,10 @@ use crate::cli::output;
 use crate::cli::show_probe::{self, Asked};
 use crate::cli::sources::RunArgs;
 use crate::config::address;
-use crate::config::check::{Check, CheckKind, Thresholds};
+use crate::config::check::{Check, Thresholds};
 use crate::config::load::{self, Loaded};
 use crate::config::model::Service;
+use crate::config::named;
 use crate::config::names::TargetAddress;
 use crate::config::problem::did_you_mean;
 use crate::discovery::look_up::LookUps;
@@ -27,13 +29,13 @@ use crate::health::transcript::Transcript;
 use crate::health::verdict::Verdict;
 use crate::net::names::NameBook;
 
-/// A check file says no deadline; this is the default of a definition.
+/// A check by itself says no deadline; this is the default of a definition.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// `probe`.
 #[derive(Debug, Clone, Args)]
 pub struct ProbeArgs {
-    /// What to load; also one check file, asked of `--target`.
+    /// What to load; also one check file or preset, asked of `--target`.
     #[command(flatten)]
     pub run: RunArgs,
     /// The service, where there are several.
@@ -42,6 +44,9 @@ pub struct ProbeArgs {
     /// Ask this target only.
     #[arg(long, value_name = "NAME|ADDRESS")]
     pub target: Option<String>,
+    /// A parameter of the check file or preset; holes such as ${file:PATH} are filled.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub with: Vec<String>,
     /// Again and again, at the check's interval, until Ctrl-C.
     #[arg(long)]
     pub watch: bool,
@@ -105,7 +110,11 @@ pub fn main(args: &ProbeArgs) -> ExitCode {
 
 fn choose(args: &ProbeArgs) -> Result<Chosen, Refused> {
     match args.run.paths.as_slice() {
-        [path] if load::is_check_file(path) => of_check_file(args, path),
+        [path] if named::is_check(path) => of_check(args, path),
+        _ if !args.with.is_empty() => {
+            let why = "--with goes with one check file or preset";
+            Err(Refused::Because(why.to_owned()))
+        }
         _ => {
             let loaded = load::load(&args.run.sources(0));
             if loaded.model.is_none() {
@@ -118,11 +127,11 @@ fn choose(args: &ProbeArgs) -> Result<Chosen, Refused> {
     }
 }
 
-/// A check file has a script, and no target: that stands on the command line.
-fn of_check_file(args: &ProbeArgs, path: &std::path::Path) -> Result<Chosen, Refused> {
+/// A check has no target by itself: that stands on the command line.
+fn of_check(args: &ProbeArgs, path: &std::path::Path) -> Result<Chosen, Refused> {
     let env = args.run.settings.sources().env;
-    let (script, problems) = load::load_check_file(path, &env);
-    let Some(script) = script else {
+    let (kind, problems) = named::load_check(path, &args.with, &env);
+    let Some(kind) = kind else {
         output::tell(&problems);
         return Err(Refused::Told);
     };
@@ -139,7 +148,6 @@ fn of_check_file(args: &ProbeArgs, path: &std::path::Path) -> Result<Chosen, Ref
         Refused::Because(format!("--target {written}: {}: {}", complaint.what, complaint.right))
     })?;
     let asked = Asked { service: None, target: None, address: address.to_string() };
-    let kind = CheckKind::Script(script);
     let check = Arc::new(Check { target: None, address, kind, timeout: TIMEOUT });
     let interval = Thresholds::default().interval;
     Ok(Chosen { probes: vec![Probe { asked, check }], interval })

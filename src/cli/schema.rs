@@ -22,7 +22,7 @@ pub enum SchemaFile {
     Definition,
     /// Node settings.
     Settings,
-    /// A script that `uptime_tests.check` names.
+    /// A check that `check` names.
     Check,
 }
 

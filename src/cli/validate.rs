@@ -160,6 +160,7 @@ fn asks(check: &Check) -> String {
         CheckKind::Script(script) => {
             let verb = |action: &Action| match action {
                 Action::Send(_) => "send",
+                Action::SendResp(_) => "send_resp",
                 Action::Expect(_) => "expect",
                 Action::Reject(_) => "reject",
                 Action::ExpectClose => "expect_close",

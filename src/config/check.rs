@@ -81,6 +81,8 @@ pub struct Step {
 pub enum Action {
     /// `send`, `send_hex`.
     Send(Template),
+    /// `send_resp`: these words as an array of bulk strings.
+    SendResp(Vec<Template>),
     /// `expect`, `expect_hex`, `expect_regex`: consumes up to and including the match.
     Expect(Matcher),
     /// `reject`: watched for in the same wait as the next expect; seen first, the check fails.
@@ -276,6 +278,7 @@ impl Action {
             Self::Send(template)
             | Self::Expect(Matcher::Bytes(template))
             | Self::Reject(Matcher::Bytes(template)) => vec![template],
+            Self::SendResp(words) => words.iter().collect(),
             Self::Compare(comparison) => vec![&comparison.left, &comparison.right],
             Self::Expect(Matcher::Regex(_))
             | Self::Reject(Matcher::Regex(_))
@@ -303,7 +306,7 @@ impl Script {
     pub fn deciding_step(&self) -> Option<usize> {
         let answers = |step: &Step| match step.action {
             Action::Expect(_) | Action::Reject(_) | Action::Compare(_) => true,
-            Action::Send(_) | Action::Wait(_) | Action::ExpectClose => false,
+            Action::Send(_) | Action::SendResp(_) | Action::Wait(_) | Action::ExpectClose => false,
         };
         self.steps.iter().rposition(answers).or_else(|| self.last_question())
     }
@@ -315,7 +318,7 @@ impl Script {
             Action::Expect(_) | Action::Reject(_) | Action::Compare(_) | Action::ExpectClose => {
                 true
             }
-            Action::Send(_) | Action::Wait(_) => false,
+            Action::Send(_) | Action::SendResp(_) | Action::Wait(_) => false,
         })
     }
 }

@@ -1,35 +1,59 @@
 //! Messages of a check script: escapes undone, holes kept, compiled once.
 //!
 //! Knows `\r \n \t \\ \xNN` and `${target.host}`, `${target.port}`, `${env:NAME}`,
-//! `${file:PATH}`, `${capture.NAME}`. Bytes that the file's own format has decoded already, such
-//! as a real CR LF, pass through.
-
-use std::path::Path;
+//! `${file:PATH}`, `${capture.NAME}`; in a check file also `${with.NAME}`. Bytes that the file's
+//! own format has decoded already, such as a real CR LF, pass through.
 
 use crate::config::check::{Comparison, Operator, Part, Template};
-use crate::config::environment::Environment;
+use crate::config::parameters::Holes;
 use crate::config::problem::{Complaint, did_you_mean};
 use crate::config::secrets::{self, Piece};
 
 const ESCAPES: &str = "a message knows \\r \\n \\t \\\\ and \\xNN";
-const HOLES: [&str; 5] = ["target.host", "target.port", "env:NAME", "file:PATH", "capture.NAME"];
+const HOLES: [&str; 6] =
+    ["target.host", "target.port", "env:NAME", "file:PATH", "capture.NAME", "with.NAME"];
 
-/// Compiles a message. Relative `file:` paths are relative to `folder`.
-pub fn template(text: &str, env: &Environment, folder: &Path) -> Result<Template, Complaint> {
-    let pieces =
-        secrets::pieces(text).map_err(|what| Complaint::new(what, "write $${ for a plain ${"))?;
+/// Compiles a message.
+pub fn template(text: &str, holes: Holes<'_>) -> Result<Template, Complaint> {
+    let pieces = pieces(text)?;
     let mut parts = Vec::with_capacity(pieces.len());
     for piece in pieces {
         match piece {
             Piece::Text(text) => push_bytes(&mut parts, &unescape(text)?),
-            Piece::Hole(hole) => parts.push(fill(hole, env, folder)?),
+            Piece::Hole(hole) => parts.push(fill(hole, holes)?),
         }
     }
     Ok(Template { parts })
 }
 
+/// Compiles the words of a message. They are split where blanks are written: what a hole brings
+/// in, and what is written `\x20`, stays within its word.
+pub fn words(text: &str, holes: Holes<'_>) -> Result<Vec<Template>, Complaint> {
+    let mut words = Vec::new();
+    let mut word: Option<Template> = None;
+    for piece in pieces(text)? {
+        match piece {
+            Piece::Hole(hole) => {
+                word.get_or_insert_default().parts.push(fill(hole, holes)?);
+            }
+            Piece::Text(text) => {
+                for (at, run) in text.split(|c: char| c.is_ascii_whitespace()).enumerate() {
+                    if at > 0 {
+                        words.extend(word.take());
+                    }
+                    if !run.is_empty() {
+                        push_bytes(&mut word.get_or_insert_default().parts, &unescape(run)?);
+                    }
+                }
+            }
+        }
+    }
+    words.extend(word);
+    Ok(words)
+}
+
 /// Compiles `left operator right`.
-pub fn comparison(text: &str, env: &Environment, folder: &Path) -> Result<Comparison, Complaint> {
+pub fn comparison(text: &str, holes: Holes<'_>) -> Result<Comparison, Complaint> {
     const FORM: &str = "write it like ${capture.lag} < 10, with one of < <= == != >= >";
     let found = operators(text);
     let [(at, operator, length)] = found.as_slice() else {
@@ -41,8 +65,8 @@ pub fn comparison(text: &str, env: &Environment, folder: &Path) -> Result<Compar
     if left.is_empty() || right.is_empty() {
         return Err(Complaint::new("one side of the comparison is empty", FORM));
     }
-    let left = template(left, env, folder)?;
-    let right = template(right, env, folder)?;
+    let left = template(left, holes)?;
+    let right = template(right, holes)?;
     Ok(Comparison { left, operator: *operator, right })
 }
 
@@ -58,6 +82,10 @@ pub fn hex(text: &str) -> Result<Vec<u8>, Complaint> {
     }
     let nibble = |c: char| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()).unwrap_or(0);
     Ok(digits.chunks_exact(2).map(|pair| nibble(pair[0]) << 4 | nibble(pair[1])).collect())
+}
+
+fn pieces(text: &str) -> Result<Vec<Piece<'_>>, Complaint> {
+    secrets::pieces(text).map_err(|what| Complaint::new(what, "write $${ for a plain ${"))
 }
 
 fn push_bytes(parts: &mut Vec<Part>, bytes: &[u8]) {
@@ -102,8 +130,8 @@ fn unescape(text: &str) -> Result<Vec<u8>, Complaint> {
     Ok(bytes)
 }
 
-fn fill(hole: &str, env: &Environment, folder: &Path) -> Result<Part, Complaint> {
-    if let Some(secret) = secrets::resolve(hole, env, folder) {
+fn fill(hole: &str, holes: Holes<'_>) -> Result<Part, Complaint> {
+    if let Some(secret) = secrets::resolve(hole, holes.env, holes.folder) {
         let secret = secret.map_err(|what| Complaint::new(what, ""))?;
         return Ok(Part::Secret(secret.reveal().as_bytes().to_vec()));
     }
@@ -111,6 +139,12 @@ fn fill(hole: &str, env: &Environment, folder: &Path) -> Result<Part, Complaint>
         "target.host" => return Ok(Part::TargetHost),
         "target.port" => return Ok(Part::TargetPort),
         _ => {}
+    }
+    if let Some(parameter) = hole.strip_prefix("with.") {
+        return holes.with.map(|with| with.fill(parameter)).ok_or_else(|| {
+            let right = "write the value itself; only a file that `check` names has parameters";
+            Complaint::new("there are no parameters here", right)
+        });
     }
     match hole.strip_prefix("capture.") {
         Some(name) if !name.is_empty() => Ok(Part::Capture(name.into())),
@@ -152,11 +186,21 @@ fn operators(text: &str) -> Vec<(usize, Operator, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::config::environment::Environment;
+    use crate::config::parameters::Parameters;
+
+    fn with_holes<T>(use_them: impl FnOnce(Holes<'_>) -> T) -> T {
+        let env = Environment::from_pairs([("PASS", "a\\r${b}")]);
+        let mut with = Parameters::default();
+        with.give("user", "a b\\r", false);
+        use_them(Holes { env: &env, folder: Path::new(""), with: Some(&with) })
+    }
 
     fn compile(text: &str) -> Result<Template, Complaint> {
-        let env = Environment::from_pairs([("PASS", "a\\r${b}")]);
-        template(text, &env, Path::new(""))
+        with_holes(|holes| template(text, holes))
     }
 
     fn check(text: &str, expected: &[Part]) {
@@ -181,6 +225,30 @@ mod tests {
             &[bytes(b"AUTH "), Part::Secret(b"a\\r${b}".to_vec()), bytes(b"\n")],
         );
         check("$${target.host}", &[bytes(b"${target.host}")]);
+        check("u=${with.user}${with.x:-y z}", &[bytes(b"u="), bytes(b"a b\\r"), bytes(b"y z")]);
+    }
+
+    #[test]
+    fn words_are_split_where_blanks_are_written_and_nowhere_else() {
+        let bytes = |bytes: &[u8]| Part::Bytes(bytes.to_vec());
+        let check = |text: &str, expected: &[&[Part]]| {
+            let words = with_holes(|holes| words(text, holes)).unwrap();
+            let words: Vec<_> = words.into_iter().map(|word| word.parts).collect();
+            assert_eq!(words, expected, "{text}");
+        };
+        check(
+            "  AUTH\t${with.user}  p${target.port}x\r\n",
+            &[
+                &[bytes(b"AUTH")],
+                &[bytes(b"a b\\r")],
+                &[bytes(b"p"), Part::TargetPort, bytes(b"x")],
+            ],
+        );
+        check(
+            "a\\x20b ${with.none:-} ${with.n:-c d}",
+            &[&[bytes(b"a b")], &[bytes(b"")], &[bytes(b"c d")]],
+        );
+        check(" ", &[]);
     }
 
     #[test]
@@ -198,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_comparison_has_one_operator() {
-        let compile = |text| comparison(text, &Environment::default(), Path::new(""));
+        let compile = |text| with_holes(|holes| comparison(text, holes));
         let compared = compile("${capture.lag} <= 10").unwrap();
         assert_eq!(compared.left.parts, [Part::Capture("lag".into())]);
         assert_eq!(compared.operator, Operator::LessOrEqual);
@@ -224,7 +292,8 @@ mod tests {
             if let Ok(compiled) = compile(&text) {
                 proptest::prop_assert!(compiled.parts.len() <= text.len() + 1);
             }
-            drop(comparison(&text, &Environment::default(), Path::new("")));
+            drop(with_holes(|holes| comparison(&text, holes)));
+            drop(with_holes(|holes| words(&text, holes)));
             drop(hex(&text));
         }
     }

@@ -5,24 +5,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::check::Script;
 use crate::config::environment::Environment;
 use crate::config::file::definition::Definition;
 use crate::config::file::foreign::DEFINITION_SPELLINGS;
 use crate::config::file::settings::Settings;
-use crate::config::file::uptime::CheckFile;
 use crate::config::layers::{self, SettingsSources};
 use crate::config::model::{Model, Node, Service};
 use crate::config::names::ListenAddress;
 use crate::config::place::{KeyPath, Place, SourceText};
-use crate::config::problem::Problem;
+use crate::config::problem::{self, Problem};
 use crate::config::tree::Tree;
-use crate::config::validate::checks;
 use crate::config::validate::report::Report;
-use crate::config::validate::script::{self, Holes};
 use crate::config::validate::service::{Draft, Facts, ListenPlace};
 use crate::config::validate::{cross, node, service};
-use crate::config::{merge, read, schema, shape, spelling};
+use crate::config::{merge, named, read, schema, shape, spelling};
 
 /// Where everything comes from.
 #[derive(Debug, Clone, Default)]
@@ -68,12 +64,12 @@ pub struct LoadedSettings {
 pub fn load_settings(sources: &SettingsSources) -> LoadedSettings {
     let mut problems = Vec::new();
     let tree = layers::settings(sources, &mut problems);
-    let written: Settings = deserialise(&tree, &mut problems);
+    let written: Settings = shape::deserialise(&tree, &mut problems);
     let mut report = Report::new(&tree);
     let node = node::node(&written, &mut report);
     let listen_address = node::listen_address(&written, &mut report);
     problems.extend(report.into_problems());
-    tidy(&mut problems);
+    problem::tidy(&mut problems);
     LoadedSettings { node, listen_address, tree, written, problems }
 }
 
@@ -92,7 +88,7 @@ pub fn load(sources: &Sources) -> Loaded {
         drafts.extend(loader.definition(&path, asked_by.as_ref(), &mut problems));
     }
     cross::check(&drafts, &mut problems);
-    tidy(&mut problems);
+    problem::tidy(&mut problems);
 
     let (active, inactive): (Vec<_>, Vec<_>) = drafts.into_iter().partition(|it| it.active);
     let services = active.into_iter().map(|it| (it.service.name.clone(), it.service)).collect();
@@ -103,51 +99,6 @@ pub fn load(sources: &Sources) -> Loaded {
         settings,
         inactive: inactive.into_iter().map(|draft| draft.service).collect(),
     }
-}
-
-/// Is this file a script for any target, and no definition?
-pub fn is_check_file(path: &Path) -> bool {
-    // Whatever is wrong with it is told by who reads it in earnest.
-    let tree = read::read_tree(path, None, &mut Vec::new());
-    tree.is_some_and(|tree| tree.get("commands").is_some() && tree.get("proxy").is_none())
-}
-
-/// Loads one check file by itself; its script only where no problem is an error.
-pub fn load_check_file(path: &Path, env: &Environment) -> (Option<Script>, Vec<Problem>) {
-    let mut problems = Vec::new();
-    let script = check_file(path, None, env, &mut problems);
-    tidy(&mut problems);
-    let failed = problems.iter().any(Problem::is_error);
-    (script.filter(|_| !failed), problems)
-}
-
-/// The script of a check file.
-fn check_file(
-    path: &Path,
-    asked_by: Option<&Place>,
-    env: &Environment,
-    problems: &mut Vec<Problem>,
-) -> Option<Script> {
-    let tree = read::read_tree(path, asked_by, problems)?;
-    let tree = shape::check(&tree, schema::check_file(), env, problems);
-    let written: CheckFile = deserialise(&tree, problems);
-    let mut report = Report::new(&tree);
-    let holes = Holes { env, folder: tree.place.source().folder() };
-    let commands = written.commands.as_deref().unwrap_or_default();
-    let framing = checks::framing(written.framing);
-    let at = KeyPath::dotted("commands");
-    let script = script::script(commands, framing, &at, holes, &mut report);
-    problems.extend(report.into_problems());
-    Some(script)
-}
-
-/// By file and line, and each once: a wrong default would otherwise be told by every service.
-fn tidy(problems: &mut Vec<Problem>) {
-    problems.sort_by(|a, b| {
-        let order = |it: &Problem| (it.place.source().name.clone(), it.place.span().start);
-        order(a).cmp(&order(b))
-    });
-    problems.dedup();
 }
 
 /// The files of all definitions, each with the place that names it, if one does.
@@ -210,19 +161,6 @@ fn under_services(settings: &Tree) -> Vec<Tree> {
     under
 }
 
-/// What passed the schema can be read; where it cannot, that is told, never hidden.
-fn deserialise<T: serde::de::DeserializeOwned + Default>(
-    tree: &Tree,
-    problems: &mut Vec<Problem>,
-) -> T {
-    let value = tree.to_value().unwrap_or_else(|| serde_json::json!({}));
-    serde_json::from_value(value).unwrap_or_else(|error| {
-        let what = format!("this cannot be read: {error}");
-        problems.push(Problem::error(tree.place.clone(), KeyPath::root(), what));
-        T::default()
-    })
-}
-
 struct Loader<'a> {
     env: &'a Environment,
     under: Vec<Tree>,
@@ -244,29 +182,15 @@ impl Loader<'_> {
             let layers: Vec<&Tree> = self.under.iter().chain([&tree]).collect();
             tree = merge::merge(&layers);
         }
-        let written: Definition = deserialise(&tree, problems);
+        let written: Definition = shape::deserialise(&tree, problems);
         let mut report = Report::new(&tree);
-        let named = self.named_script(&written, &mut report, problems);
+        let named = named::of_definition(&written, self.env, &mut report, problems);
         let listen_address = self.listen_address.as_ref();
         let facts = Facts { path, env: self.env, listen_address };
         let draft = service::service(&written, &tree, named, facts, &mut report);
         self.may_open(&draft, &mut report);
         problems.extend(report.into_problems());
         Some(draft)
-    }
-
-    /// The script of the file that `uptime_tests.check` names.
-    fn named_script(
-        &self,
-        written: &Definition,
-        report: &mut Report<'_>,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Script> {
-        let at = KeyPath::dotted("uptime_tests.check");
-        let name = written.uptime_tests.as_ref()?.check.as_deref()?;
-        let place = report.place(&at);
-        let path = report.keep(&at, checks::named_file(name, place.source().folder()))?;
-        check_file(&path, Some(&place), self.env, problems)
     }
 
     fn may_open(&self, draft: &Draft, report: &mut Report<'_>) {

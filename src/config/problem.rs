@@ -105,6 +105,15 @@ impl Problem {
     }
 }
 
+/// By file and line, and each once: a wrong default would otherwise be told by every service.
+pub fn tidy(problems: &mut Vec<Problem>) {
+    problems.sort_by(|a, b| {
+        let order = |it: &Problem| (it.place.source().name.clone(), it.place.span().start);
+        order(a).cmp(&order(b))
+    });
+    problems.dedup();
+}
+
 /// The one of `known` that `written` was most likely meant to be.
 pub fn did_you_mean<'a>(
     written: &str,

@@ -31,6 +31,19 @@ pub fn check(tree: &Tree, schema: &Value, env: &Environment, problems: &mut Vec<
     shaped
 }
 
+/// What passed the schema can be read; where it cannot, that is told, never hidden.
+pub fn deserialise<T: serde::de::DeserializeOwned + Default>(
+    tree: &Tree,
+    problems: &mut Vec<Problem>,
+) -> T {
+    let value = tree.to_value().unwrap_or_else(|| serde_json::json!({}));
+    serde_json::from_value(value).unwrap_or_else(|error| {
+        let what = format!("this cannot be read: {error}");
+        problems.push(Problem::error(tree.place.clone(), KeyPath::root(), what));
+        T::default()
+    })
+}
+
 /// May a value of this JSON type (`string`, `integer`, `array`, …) stand at a path?
 pub fn accepts(schema: &Value, path: &KeyPath, kind: &Kind) -> bool {
     let mut here = vec![schema];

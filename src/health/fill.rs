@@ -49,6 +49,18 @@ impl Facts {
         }
         Ok(filled)
     }
+
+    /// Words with their holes filled as one RESP command: an array of bulk strings.
+    pub fn command(&self, words: &[Template]) -> Result<Vec<u8>, NoCapture> {
+        let mut command = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            let word = self.fill(word)?;
+            command.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            command.extend_from_slice(&word);
+            command.extend_from_slice(b"\r\n");
+        }
+        Ok(command)
+    }
 }
 
 /// Does `left operator right` hold? Both numeric: as numbers; else only `==` and `!=` can hold.
@@ -121,6 +133,10 @@ fn number(bytes: &[u8]) -> Option<Number> {
 pub fn describe(action: &Action, masker: &Masker) -> String {
     match action {
         Action::Send(template) => format!("send {}", quoted(template, masker)),
+        Action::SendResp(words) => {
+            let words = words.iter().map(|word| quoted(word, masker));
+            format!("send_resp {}", words.collect::<Vec<_>>().join(" "))
+        }
         Action::Expect(matcher) => match matcher {
             Matcher::Bytes(template) => format!("expect {}", quoted(template, masker)),
             Matcher::Regex(pattern) => format!("expect_regex {:?}", pattern.regex().as_str()),
@@ -197,6 +213,14 @@ mod tests {
         assert_eq!(facts().fill(&Template { parts }), Ok(b"at ::1:7001 s12".to_vec()));
         let missing = Template { parts: vec![Part::Capture("other".into())] };
         assert_eq!(facts().fill(&missing), Err(NoCapture("other".into())));
+    }
+
+    #[test]
+    fn words_become_a_command_whatever_they_hold() {
+        let words =
+            [Template::literal("AUTH"), Template::literal("a \"b\r\n"), Template::default()];
+        let command = facts().command(&words).unwrap();
+        assert_eq!(command, b"*3\r\n$4\r\nAUTH\r\n$6\r\na \"b\r\n\r\n$0\r\n\r\n");
     }
 
     #[test]

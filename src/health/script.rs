@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::check::{Action, Comparison, Matcher, Script, Template};
+use crate::config::check::{Action, Comparison, Matcher, Script};
 use crate::config::names::TargetAddress;
 use crate::health::fault::{Fault, FaultKind, FaultStep};
 use crate::health::fill::{Facts, NoCapture, describe, holds, symbol};
@@ -200,7 +200,10 @@ impl<'a> Interpreter<'a> {
         self.at += 1;
         let step = script.steps.get(index)?;
         match &step.action {
-            Action::Send(template) => return self.send(index, template, step.timeout),
+            Action::Send(text) => return self.send(index, self.facts.fill(text), step.timeout),
+            Action::SendResp(words) => {
+                return self.send(index, self.facts.command(words), step.timeout);
+            }
             Action::Wait(pause) => return Some(Do::Wait { step: index, pause: *pause }),
             Action::Reject(_) => self.rejects.push(index),
             Action::ExpectClose => self.wait(index, Ok(Goal::Close)),
@@ -213,8 +216,13 @@ impl<'a> Interpreter<'a> {
         None
     }
 
-    fn send(&mut self, index: usize, what: &Template, within: Option<Duration>) -> Option<Do> {
-        match self.facts.fill(what) {
+    fn send(
+        &mut self,
+        index: usize,
+        filled: Result<Vec<u8>, NoCapture>,
+        within: Option<Duration>,
+    ) -> Option<Do> {
+        match filled {
             Ok(bytes) => {
                 self.exchange.sent(&bytes);
                 Some(Do::Send { step: index, bytes, within })
@@ -337,6 +345,7 @@ impl<'a> Interpreter<'a> {
         let rest = self.script.steps.iter().enumerate().skip(from);
         rest.filter_map(|(index, step)| match &step.action {
             Action::Send(template) => Some((index, self.facts.fill(template).ok()?)),
+            Action::SendResp(words) => Some((index, self.facts.command(words).ok()?)),
             Action::Expect(Matcher::Bytes(_) | Matcher::Regex(_))
             | Action::Reject(_)
             | Action::ExpectClose

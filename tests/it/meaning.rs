@@ -180,7 +180,7 @@ fn a_script_may_stand_in_a_file_of_its_own() {
     };
     assert!(load_with("smtp.toml").model.is_some());
     let said = |check: &str| load_with(check).problems[0].what.clone();
-    assert_eq!(said("smtp"), "there is no preset `smtp` in this release");
+    assert_eq!(said("smtp"), "there is no preset `smtp`");
     assert!(said("none.toml").contains("there is no such file"));
     write("smtp.toml", "commands = [{ name = \"expect\", message = \"\" }]");
     assert!(said("smtp.toml").contains("an empty message"));

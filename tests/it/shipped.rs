@@ -54,8 +54,13 @@ fn shipped_checks_are_valid() {
     let mut count = 0;
     for entry in std::fs::read_dir("conf/checks").unwrap() {
         let check = std::fs::canonicalize(entry.unwrap().path()).unwrap();
+        let with = match check.file_stem().unwrap().to_str().unwrap() {
+            "redis-sentinel" => serde_json::json!({ "master": "mymaster" }),
+            _ => serde_json::json!({}),
+        };
         let definition = serde_json::json!({
-            "listen_port": 1, "proxy": { "target_url": "a:1" }, "uptime_tests": { "check": check },
+            "listen_port": 1, "proxy": { "target_url": "a:1" },
+            "uptime_tests": { "check": check, "with": with },
         });
         let path = folder.path().join("f.json");
         std::fs::write(&path, definition.to_string()).unwrap();

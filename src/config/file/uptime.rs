@@ -19,8 +19,10 @@ pub struct UptimeTests {
     pub check_list: Option<Vec<WrittenCheck>>,
     /// Instead of `check_list`: the same script for every target.
     pub commands: Option<Vec<Command>>,
-    /// Instead of `check_list`: a file with the script for every target.
+    /// Instead of `check_list`: a preset, or a file, with the check for every target.
     pub check: Option<String>,
+    /// The parameters of `check`.
+    pub with: Option<BTreeMap<String, String>>,
     /// Times and counts.
     pub config: Option<UptimeConfig>,
 }
@@ -40,6 +42,10 @@ pub struct WrittenCheck {
     pub timeout: Option<Timeout>,
     /// The script. Empty: connecting is all that is asked.
     pub commands: Option<Vec<Command>>,
+    /// Instead of `commands`: a preset, or a file, with the check.
+    pub check: Option<String>,
+    /// The parameters of `check`.
+    pub with: Option<BTreeMap<String, String>>,
     /// Send a PROXY protocol header first.
     #[schemars(extend("x-later" = true))]
     pub enable_proxy_protocol: Option<bool>,
@@ -83,10 +89,15 @@ pub struct Command {
     #[schemars(required)]
     pub name: Option<CommandName>,
     /// Its argument. Knows \r \n \t \\ \xNN and ${target.host}, ${target.port}, ${env:NAME},
-    /// ${file:PATH}, ${capture.NAME}.
+    /// ${file:PATH}, ${capture.NAME}; in a check file also ${with.NAME} and
+    /// ${with.NAME:-DEFAULT}.
     pub message: Option<Message>,
     /// Its own deadline within the check's.
     pub timeout: Option<Timeout>,
+    /// In a check file: the command is there only if this parameter is given.
+    pub when: Option<String>,
+    /// In a check file: the command is there only if this parameter is not given.
+    pub unless: Option<String>,
 }
 
 /// The commands of a check script.
@@ -97,6 +108,8 @@ pub enum CommandName {
     Send,
     /// Send these bytes, in hexadecimal.
     SendHex,
+    /// Send these words as one RESP command. What a hole brings in stays within its word.
+    SendResp,
     /// This text appears somewhere in what is still unread.
     Expect,
     /// These bytes, in hexadecimal, appear.
@@ -157,7 +170,7 @@ pub enum WrittenFraming {
     None,
 }
 
-/// A file that `uptime_tests.check` names: one script for every target.
+/// A file that `check` names: one script for any target.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckFile {

@@ -1,6 +1,6 @@
 //! `uptime_tests.*` → what is asked of targets, how often, and what counts.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +10,13 @@ use crate::config::file::scalars::Timeout;
 use crate::config::file::uptime::{UptimeConfig, UptimeTests, WrittenCheck, WrittenFraming};
 use crate::config::model::Target;
 use crate::config::names::{TargetAddress, TargetKey};
+use crate::config::parameters::Holes;
 use crate::config::place::KeyPath;
 use crate::config::problem::{Complaint, did_you_mean};
 use crate::config::validate::http;
 use crate::config::validate::limits::at_least;
 use crate::config::validate::report::Report;
-use crate::config::validate::script::{self, Holes};
+use crate::config::validate::script;
 
 /// What checks need to know besides what is written.
 #[derive(Debug)]
@@ -24,8 +25,17 @@ pub struct Around<'a> {
     pub targets: &'a [Target],
     /// Where messages get their holes filled from.
     pub holes: Holes<'a>,
-    /// The script that `uptime_tests.check` names, compiled already.
-    pub named: Option<Script>,
+    /// What `check` keys name.
+    pub named: Named,
+}
+
+/// The checks that `check` keys name, read already; one that could not be read is not here.
+#[derive(Debug, Default)]
+pub struct Named {
+    /// That of `uptime_tests.check`.
+    pub for_all: Option<CheckKind>,
+    /// Those of entries of `check_list`, by index.
+    pub listed: BTreeMap<usize, CheckKind>,
 }
 
 /// Every check that runs.
@@ -48,19 +58,19 @@ pub fn checks(
         report.error(&at.key(other), format!("`{other}` stands beside `{one}`"), right);
     }
     let framing = framing(written.config.as_ref().and_then(|config| config.framing));
-    let for_all = match (&written.commands, &around.named) {
-        (Some(commands), _) => {
+    let for_all = match &written.commands {
+        Some(commands) => {
             let at = at.key("commands");
-            Some(script::script(commands, framing, &at, around.holes, report))
+            let script = script::script(commands, framing, &at, around.holes, report);
+            Some(CheckKind::Script(script))
         }
-        (None, Some(named)) => Some(named.clone()),
-        (None, None) => None,
+        None => around.named.for_all.clone(),
     };
-    if let Some(script) = for_all {
+    if let Some(kind) = for_all {
         let check = |target: &Target| Check {
             target: Some(target.key.clone()),
             address: target.address.clone(),
-            kind: CheckKind::Script(script.clone()),
+            kind: kind.clone(),
             timeout,
         };
         return around.targets.iter().map(check).map(Arc::new).collect();
@@ -68,7 +78,11 @@ pub fn checks(
     let mut one = OneCheck { around, framing, timeout, report };
     let list = list.iter().enumerate();
     let at = at.key("check_list");
-    list.filter_map(|(index, check)| one.check(check, &at.index(index))).map(Arc::new).collect()
+    let checks = list.filter_map(|(index, check)| {
+        let named = around.named.listed.get(&index);
+        one.check(check, named, &at.index(index)).map(Arc::new)
+    });
+    checks.collect()
 }
 
 /// How the end of a reply is known.
@@ -142,7 +156,13 @@ enum Asked {
 }
 
 impl OneCheck<'_, '_, '_> {
-    fn check(&mut self, written: &WrittenCheck, at: &KeyPath) -> Option<Check> {
+    fn check(
+        &mut self,
+        written: &WrittenCheck,
+        named: Option<&CheckKind>,
+        at: &KeyPath,
+    ) -> Option<Check> {
+        self.one_way(written, at);
         let asked =
             written.url.as_deref().map(|url| asked(url.trim(), written.protocol.as_deref()));
         let asked = asked.and_then(|asked| match asked {
@@ -153,28 +173,35 @@ impl OneCheck<'_, '_, '_> {
             }
         });
         let timeout = own_timeout(written.timeout, &at.key("timeout"), self.report);
-        let commands = written.commands.as_deref().unwrap_or_default();
-        let (address, kind) = match asked {
-            Some(Asked::Http { address, host, path }) => {
+        // The script is read in any case: all its problems belong into one report.
+        let script = self.script(written, at);
+        let (address, kind) = match asked? {
+            Asked::Http { address, host, path } => {
                 let request = http::request(written, (&host, &path), at, self.report);
                 (address, CheckKind::Http(request))
             }
-            Some(Asked::Script(address)) => {
+            Asked::Script(address) => {
                 http::refuse_in_tcp(written, at, self.report);
-                let at = at.key("commands");
-                let holes = self.around.holes;
-                let script = script::script(commands, self.framing, &at, holes, self.report);
-                (address, CheckKind::Script(script))
-            }
-            None => {
-                // The script is read all the same: all its problems belong into one report.
-                let at = at.key("commands");
-                script::script(commands, self.framing, &at, self.around.holes, self.report);
-                return None;
+                (address, named.cloned().unwrap_or(CheckKind::Script(script)))
             }
         };
         let target = self.target(written, &address, at);
         Some(Check { target, address, kind, timeout: timeout.unwrap_or(self.timeout) })
+    }
+
+    fn script(&mut self, written: &WrittenCheck, at: &KeyPath) -> Script {
+        let commands = written.commands.as_deref().unwrap_or_default();
+        let at = at.key("commands");
+        script::script(commands, self.framing, &at, self.around.holes, self.report)
+    }
+
+    /// A check is written in one way.
+    fn one_way(&mut self, written: &WrittenCheck, at: &KeyPath) {
+        let commands = written.commands.as_ref().is_some_and(|commands| !commands.is_empty());
+        if commands && written.check.is_some() {
+            let right = "a check has commands, or names a preset or a file";
+            self.report.error(&at.key("check"), "`check` stands beside `commands`", right);
+        }
     }
 
     /// The target that a check speaks for.
@@ -252,16 +279,4 @@ fn asked(text: &str, protocol: Option<&str>) -> Result<Asked, (&'static str, Com
     let Url { authority, path, .. } = url;
     let address = address::host_and_port(authority, Some(80)).map_err(in_url)?;
     Ok(Asked::Http { address, host: authority.to_owned(), path: path.to_owned() })
-}
-
-/// Where the file is that `uptime_tests.check` names; a bare word would be a preset.
-pub fn named_file(name: &str, folder: &std::path::Path) -> Result<PathBuf, Complaint> {
-    let is_file = name.ends_with(".toml") || name.ends_with(".json");
-    if !is_file {
-        let what = format!("there is no preset `{}` in this release", name.escape_debug());
-        let right = "name a .toml or .json file that has a list of commands, or write them as \
-                     uptime_tests.commands";
-        return Err(Complaint::new(what, right));
-    }
-    Ok(folder.join(name))
 }

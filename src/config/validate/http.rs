@@ -23,6 +23,10 @@ pub fn request(
         let right = "take the commands out, or write the URL as tcp://host:port";
         report.error(&at.key("commands"), "an HTTP check runs no commands", right);
     }
+    if check.check.is_some() {
+        let right = "take `check` out, or write the URL as tcp://host:port";
+        report.error(&at.key("check"), "an HTTP check has one request, and no other check", right);
+    }
     let path = if path.is_empty() { "/" } else { path };
     let path = path.split('#').next().unwrap_or(path);
     if path.contains(|c: char| c.is_control() || c == ' ') {

@@ -34,6 +34,7 @@ fn all_expect_master(pool: &Pool, checks: &[Arc<Check>]) -> bool {
                 .is_some_and(|bytes| bytes.windows(MASTER.len()).any(|window| window == MASTER)),
             Action::Expect(Matcher::Regex(_))
             | Action::Send(_)
+            | Action::SendResp(_)
             | Action::Reject(_)
             | Action::ExpectClose
             | Action::Compare(_)
@@ -89,7 +90,8 @@ fn never_says_no(script: &Script) -> bool {
                 Action::Send(template) => {
                     literal(template).is_none_or(|bytes| may_be_resp_command(&bytes))
                 }
-                Action::Expect(_)
+                Action::SendResp(_)
+                | Action::Expect(_)
                 | Action::Reject(_)
                 | Action::ExpectClose
                 | Action::Compare(_)
@@ -109,5 +111,5 @@ fn may_be_resp_command(bytes: &[u8]) -> bool {
 /// A server that speaks first speaks no RESP.
 fn asks_before_it_expects(script: &Script) -> bool {
     let first = script.steps.iter().find(|step| !matches!(step.action, Action::Wait(_)));
-    first.is_some_and(|step| matches!(step.action, Action::Send(_)))
+    first.is_some_and(|step| matches!(step.action, Action::Send(_) | Action::SendResp(_)))
 }

@@ -4,27 +4,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::check::{Action, BytePattern, Framing, Matcher, Part, Script, Step, Template};
-use crate::config::environment::Environment;
 use crate::config::escape;
 use crate::config::file::scalars::Period;
 use crate::config::file::uptime::{Command, CommandName};
+use crate::config::parameters::Holes;
 use crate::config::place::KeyPath;
 use crate::config::problem::{Complaint, did_you_mean};
+use crate::config::secrets::{self, Piece};
 use crate::config::validate::report::Report;
 
 /// A longer script is refused.
 const STEP_LIMIT: usize = 1_000;
 /// What a target sends is kept up to this; nothing longer can ever be found in it.
 const UNREAD_CAP: usize = 64 * 1024;
-
-/// Where messages get their holes filled from.
-#[derive(Debug, Clone, Copy)]
-pub struct Holes<'a> {
-    /// For `${env:…}`.
-    pub env: &'a Environment,
-    /// For `${file:…}`.
-    pub folder: &'a std::path::Path,
-}
 
 /// Compiles the commands written at `at`.
 pub fn script(
@@ -43,6 +35,9 @@ pub fn script(
     let mut whole = true;
     for (index, command) in commands.iter().enumerate() {
         let at = at.index(index);
+        if !is_there(command, &at, holes, report) {
+            continue;
+        }
         let Some(action) = action(command, &at, holes, report) else {
             whole = false;
             continue;
@@ -68,6 +63,30 @@ pub fn literal(template: &Template) -> Option<Vec<u8>> {
         }
     }
     Some(bytes)
+}
+
+/// Is a command there, by the parameters that its `when` and `unless` ask for?
+fn is_there(command: &Command, at: &KeyPath, holes: Holes<'_>, report: &mut Report<'_>) -> bool {
+    let mut there = true;
+    for (key, name, wanted) in [("when", &command.when, true), ("unless", &command.unless, false)] {
+        let Some(name) = name else { continue };
+        match holes.with {
+            Some(with) => there &= with.has(name) == wanted,
+            None => {
+                let what = format!("`{key}` asks for a parameter, and there are none here");
+                let right = "take it out; only a file that `check` names has parameters";
+                report.error(&at.key(key), what, right);
+            }
+        }
+    }
+    if let (false, Some(with), Some(message)) = (there, holes.with, &command.message) {
+        for piece in secrets::pieces(&message.0).into_iter().flatten() {
+            if let Piece::Hole(hole) = piece {
+                hole.strip_prefix("with.").into_iter().for_each(|hole| with.know(hole));
+            }
+        }
+    }
+    there
 }
 
 fn action(
@@ -97,6 +116,7 @@ fn action(
     };
     let read = match name {
         CommandName::Send => text(message, "sends nothing", holes).map(Action::Send),
+        CommandName::SendResp => words(message, holes).map(Action::SendResp),
         CommandName::SendHex => hex(message, "sends nothing").map(Action::Send),
         CommandName::Expect => expected(message, holes).map(Action::Expect),
         CommandName::Reject => expected(message, holes).map(Action::Reject),
@@ -104,9 +124,7 @@ fn action(
             hex(message, "passes on anything").map(|bytes| Action::Expect(Matcher::Bytes(bytes)))
         }
         CommandName::ExpectRegex => regex(message).map(|it| Action::Expect(Matcher::Regex(it))),
-        CommandName::Compare => {
-            escape::comparison(message, holes.env, holes.folder).map(Action::Compare)
-        }
+        CommandName::Compare => escape::comparison(message, holes).map(Action::Compare),
         CommandName::Wait => wait(message),
         CommandName::Starttls => {
             Err(Complaint::new("`starttls` is not in this release", "check without TLS for now"))
@@ -117,11 +135,19 @@ fn action(
 }
 
 fn text(message: &str, empty: &str, holes: Holes<'_>) -> Result<Template, Complaint> {
-    let template = escape::template(message, holes.env, holes.folder)?;
+    let template = escape::template(message, holes)?;
     if literal(&template).is_some_and(|bytes| bytes.is_empty()) {
         return Err(Complaint::new(format!("an empty message {empty}"), "write what is meant"));
     }
     Ok(template)
+}
+
+fn words(message: &str, holes: Holes<'_>) -> Result<Vec<Template>, Complaint> {
+    let words = escape::words(message, holes)?;
+    if words.is_empty() {
+        return Err(Complaint::new("an empty message sends nothing", "write a command's words"));
+    }
+    Ok(words)
 }
 
 fn hex(message: &str, empty: &str) -> Result<Template, Complaint> {
@@ -223,6 +249,7 @@ fn captures_of(action: &Action) -> Vec<String> {
         }
         Action::Expect(Matcher::Bytes(_))
         | Action::Send(_)
+        | Action::SendResp(_)
         | Action::Reject(_)
         | Action::ExpectClose
         | Action::Compare(_)
@@ -245,7 +272,7 @@ fn rejects_have_an_expect(steps: &[Step], at: &KeyPath, report: &mut Report<'_>)
 fn something_is_asked(steps: &[Step], at: &KeyPath, report: &mut Report<'_>) {
     let asks = |step: &Step| match step.action {
         Action::Expect(_) | Action::Reject(_) | Action::ExpectClose | Action::Compare(_) => true,
-        Action::Send(_) | Action::Wait(_) => false,
+        Action::Send(_) | Action::SendResp(_) | Action::Wait(_) => false,
     };
     if !steps.is_empty() && !steps.iter().any(asks) {
         let what = "the script expects nothing, so it proves no more than that one can connect";

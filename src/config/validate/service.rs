@@ -5,17 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::address;
-use crate::config::check::{Check, HealthSpec, Script};
+use crate::config::check::{Check, HealthSpec};
 use crate::config::environment::Environment;
 use crate::config::file::definition::{Definition, WrittenProtocol};
 use crate::config::model::{Balance, Pool, Protocol, Service};
 use crate::config::names::{ListenAddress, ServiceName};
+use crate::config::parameters::Holes;
 use crate::config::place::{KeyPath, Place};
 use crate::config::problem::Complaint;
 use crate::config::tree::Tree;
-use crate::config::validate::checks::{self, Around};
+use crate::config::validate::checks::{self, Around, Named};
 use crate::config::validate::report::Report;
-use crate::config::validate::script::Holes;
 use crate::config::validate::{leader, limits, pool};
 
 const NAME_LIMIT: usize = 128;
@@ -61,7 +61,7 @@ pub struct Draft {
 pub fn service(
     written: &Definition,
     tree: &Tree,
-    named: Option<Script>,
+    named: Named,
     facts: Facts<'_>,
     report: &mut Report<'_>,
 ) -> Draft {
@@ -73,7 +73,7 @@ pub fn service(
     let mut pool = pool::pool(&proxy, targets, report);
     let disabled = uptime.disabled.unwrap_or(false);
     let folder = facts.path.parent().unwrap_or(Path::new(""));
-    let holes = Holes { env: facts.env, folder };
+    let holes = Holes { env: facts.env, folder, with: None };
     let around = Around { targets: &pool.targets, holes, named };
     // Switched off checks are read all the same: they are meant to be switched on again.
     let mut list = checks::checks(&uptime, &around, report);

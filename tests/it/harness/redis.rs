@@ -31,6 +31,11 @@ impl Redis {
         replica
     }
 
+    /// Starts one with further arguments, such as a password.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
+        Self::start(free_port(), arguments)
+    }
+
     fn start(port: u16, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let child = Command::new("redis-server")
@@ -45,7 +50,8 @@ impl Redis {
         let redis = Self { child, port, _folder: folder };
         eventually("redis-server answers", || {
             let mut client = Client::try_connect(port)?;
-            (client.try_call("PING")? == "+PONG").then_some(())
+            let reply = client.try_call("PING")?;
+            (reply == "+PONG" || reply.starts_with("-NOAUTH")).then_some(())
         });
         redis
     }
