@@ -5,6 +5,9 @@ pub mod dial;
 pub mod endpoint;
 pub mod listen;
 pub mod names;
+pub mod peer;
+#[cfg(test)]
+mod peer_tests;
 mod registration;
 pub mod socket;
 #[cfg(test)]
@@ -14,3 +17,5 @@ pub mod tuning;
 
 #[cfg(test)]
 pub mod loopback;
+#[cfg(test)]
+pub mod loopback_tls;
