@@ -1,11 +1,13 @@
 //! Closing: what becomes of the sessions of a target that is no longer wanted, as its service's
-//! `on_down` and `on_removed` say.
+//! `on_down`, `on_removed` and `close_spread` say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_rt::ArbiterHandle;
 use tokio::time::Instant;
 
+use crate::app::spread::{Spread, Step};
 use crate::config::model::{Balance, Closing};
 use crate::config::names::{ServiceName, TargetKey};
 use crate::events::watch::{FailoverWatch, PATIENCE};
@@ -27,6 +29,15 @@ pub struct Closer {
     pub main: ArbiterHandle,
 }
 
+/// Whose sessions are closed.
+struct Leaving {
+    service: ServiceName,
+    target: TargetKey,
+    why: CutReason,
+    /// Over this long.
+    spread: Duration,
+}
+
 // === impl Closer ===
 
 impl Closer {
@@ -35,12 +46,15 @@ impl Closer {
     pub fn target_lost(&self, service: &ServiceName, target: &TargetKey) -> usize {
         let live = self.live.load().named(service).cloned();
         let policy = live.as_ref().map_or(Closing::Close, |live| on_down(live));
-        let led = live.filter(|live| is_led(live));
-        if let Some(live) = &led {
+        let led = live.as_ref().filter(|live| is_led(live));
+        if let Some(live) = led {
             live.failovers.lost(target, live.waiting(), Instant::now());
         }
-        let cut = self.close(service, target, policy, CutReason::TargetDown);
-        if let Some(live) = &led {
+        let spread = live.as_ref().map_or(Duration::ZERO, |live| spread(live));
+        let (service, target) = (service.clone(), target.clone());
+        let leaving = Leaving { service, target, why: CutReason::TargetDown, spread };
+        let cut = self.close(leaving, policy);
+        if let Some(live) = led {
             live.failovers.cut(cut);
         }
         cut
@@ -80,59 +94,85 @@ impl Closer {
 
     /// A target left its pool by a reload.
     pub fn target_removed(&self, old: &LiveService, target: &TargetKey) -> usize {
-        let service = old.service();
-        self.close(&service.name, target, service.pool.on_removed, CutReason::TargetRemoved)
+        let leaving = Leaving::of(old, target, CutReason::TargetRemoved);
+        self.close(leaving, old.service().pool.on_removed)
     }
 
-    fn close(
-        &self,
-        service: &ServiceName,
-        target: &TargetKey,
-        policy: Closing,
-        why: CutReason,
-    ) -> usize {
+    fn close(&self, leaving: Leaving, policy: Closing) -> usize {
         match policy {
             Closing::Keep => 0,
-            Closing::Close => {
-                let cut = self.registry.cut_target(service, target, why);
+            Closing::Close if leaving.spread.is_zero() => {
+                let Leaving { service, target, why, .. } = leaving;
+                let cut = self.registry.cut_target(&service, &target, why);
                 if cut > 0 {
                     log::warn!(service = service.as_str(), target:% = target, sessions = cut; "sessions cut: {why}");
                 }
                 cut
             }
+            Closing::Close => {
+                let spread = humantime::format_duration(leaving.spread);
+                self.later(leaving, Duration::ZERO, format!("sessions are cut over {spread}"));
+                0
+            }
             Closing::Drain(time) => {
-                let leaving = self.registry.on_target(service, target);
-                if leaving.is_empty() {
-                    return 0;
-                }
-                log::info!(
-                    service = service.as_str(), target:% = target, sessions = leaving.len();
-                    "sessions may end by themselves for {time:?}: {why}"
-                );
-                let (closer, service, target) = (self.clone(), service.clone(), target.clone());
-                self.main.spawn(async move {
-                    tokio::time::sleep(time).await;
-                    closer.end_drain(&leaving, &service, &target, why);
-                });
+                let shown = humantime::format_duration(time);
+                self.later(leaving, time, format!("sessions may end by themselves for {shown}"));
                 0
             }
         }
     }
 
-    fn end_drain(
-        &self,
-        leaving: &[u64],
-        service: &ServiceName,
-        target: &TargetKey,
-        why: CutReason,
-    ) {
-        let back = match why {
+    /// Has those that there are now cut after `time`, over their window.
+    fn later(&self, leaving: Leaving, time: Duration, what: String) {
+        let mut sessions = self.registry.on_target(&leaving.service, &leaving.target);
+        if sessions.is_empty() {
+            return;
+        }
+        let Leaving { service, target, why, .. } = &leaving;
+        log::info!(service = service.as_str(), target:% = target, sessions = sessions.len(); "{what}: {why}");
+        // They are in the order of their workers, and as old as each other.
+        fastrand::shuffle(&mut sessions);
+        let closer = self.clone();
+        self.main.spawn(async move {
+            tokio::time::sleep(time).await;
+            let (cut, back) = closer.cut_over(&leaving, &sessions).await;
+            let Leaving { service, target, why, .. } = &leaving;
+            let (level, what) = match time {
+                Duration::ZERO => (log::Level::Warn, "sessions cut"),
+                _ => (log::Level::Info, "drain ended"),
+            };
+            let rest = if back { "; it is back, and the other sessions go on" } else { "" };
+            log::log!(level, service = service.as_str(), target:% = target, sessions = cut; "{what}: {why}{rest}");
+        });
+    }
+
+    /// Cuts sessions over their window, unless and until their target is back: what has not been
+    /// cut by then goes on. Whoever else is on this thread has a turn after each few. Returns how
+    /// many were cut, and whether the target came back.
+    async fn cut_over(&self, leaving: &Leaving, sessions: &[u64]) -> (usize, bool) {
+        let began = Instant::now();
+        let mut spread = Spread::over(leaving.spread, sessions, fastrand::f64);
+        let mut cut = 0;
+        loop {
+            match spread.next(began.elapsed()) {
+                Step::Done => return (cut, false),
+                Step::Wait(time) => tokio::time::sleep(time).await,
+                Step::Cut(_) if self.is_back(leaving) => return (cut, true),
+                Step::Cut(some) => {
+                    cut += self.registry.cut_sessions(&some, &leaving.target, leaving.why);
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    fn is_back(&self, leaving: &Leaving) -> bool {
+        let Leaving { service, target, why, .. } = leaving;
+        match why {
             CutReason::TargetDown => self.is_eligible(service, target),
             CutReason::TargetRemoved => self.is_in_pool(service, target),
             CutReason::Shutdown | CutReason::Killed => false,
-        };
-        let cut = if back { 0 } else { self.registry.cut_sessions(leaving, target, why) };
-        log::info!(service = service.as_str(), target:% = target, sessions = cut; "drain ended: {why}");
+        }
     }
 
     fn is_in_pool(&self, service: &ServiceName, target: &TargetKey) -> bool {
@@ -146,6 +186,20 @@ impl Closer {
         let snapshot = self.snapshot.load();
         snapshot.services.get(service).is_some_and(|health| health.is_eligible(target))
     }
+}
+
+// === impl Leaving ===
+
+impl Leaving {
+    fn of(live: &LiveService, target: &TargetKey, why: CutReason) -> Self {
+        let service = live.service().name.clone();
+        Self { service, target: target.clone(), why, spread: spread(live) }
+    }
+}
+
+/// Sessions of a leader are always cut at once.
+fn spread(live: &LiveService) -> Duration {
+    if is_led(live) { Duration::ZERO } else { live.service().pool.close_spread }
 }
 
 fn is_led(live: &LiveService) -> bool {

@@ -14,3 +14,4 @@ pub mod changes;
 pub mod closing;
 pub mod house;
 pub mod limits;
+pub mod spread;

@@ -10,7 +10,7 @@ use crate::cli::sources::RunArgs;
 use crate::config::check::{Action, Check, CheckKind, HealthSpec};
 use crate::config::defaults::text;
 use crate::config::load::{self, Loaded};
-use crate::config::model::{Closing, Service, Target};
+use crate::config::model::{Balance, Closing, Service, Target};
 use crate::config::render;
 
 /// `validate`.
@@ -126,11 +126,19 @@ fn when_down(service: &Service) -> String {
         return "connections go on: check_host_against_uptime_tests is off".to_owned();
     }
     let sessions = match service.pool.on_down {
-        Closing::Close => "sessions are closed".to_owned(),
-        Closing::Drain(time) => format!("sessions may go on for {}", text(time)),
+        Closing::Close => format!("sessions are closed{}", spread(service)),
+        Closing::Drain(time) => {
+            format!("sessions may go on for {}, then are closed{}", text(time), spread(service))
+        }
         Closing::Keep => "sessions go on".to_owned(),
     };
     format!("no new connections, {sessions}")
+}
+
+fn spread(service: &Service) -> String {
+    let spread = service.pool.close_spread;
+    let is_spread = !spread.is_zero() && service.pool.balance != Balance::Leader;
+    if is_spread { format!(" over {}", text(spread)) } else { String::new() }
 }
 
 fn checks(health: &HealthSpec) -> String {

@@ -59,6 +59,7 @@ pub fn service() -> Value {
             "hold": 0,
             "hold_limit": 1000,
             "on_removed": "drain:30s",
+            "close_spread": 0,
         },
         "uptime_tests": {
             "disabled": false,

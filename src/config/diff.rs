@@ -162,6 +162,7 @@ mod tests {
             hold_limit: 1_000,
             on_down: Closing::Keep,
             on_removed: Closing::Keep,
+            close_spread: Duration::ZERO,
         };
         let idle_timeout = Some(Duration::from_secs(limit.into()));
         let health = (checks > 0).then(|| {

@@ -124,6 +124,9 @@ pub struct Pool {
     pub on_down: Closing,
     /// What becomes of the sessions of a target that left the pool. Default: drain for 30 s.
     pub on_removed: Closing,
+    /// The window over which sessions are closed together; zero: all in one instant. Those of a
+    /// leader always are.
+    pub close_spread: Duration,
 }
 
 /// One target of a pool.

@@ -52,6 +52,7 @@ pub(crate) fn service(targets: &str, balance: Balance) -> Service {
             hold_limit: NonZeroU32::MIN.get() as usize,
             on_down: Closing::Close,
             on_removed: Closing::Keep,
+            close_spread: Duration::ZERO,
         },
         limits: SessionLimits::default(),
         health: Some(Arc::new(HealthSpec { checks, thresholds })),

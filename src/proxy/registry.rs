@@ -126,12 +126,12 @@ impl Registry {
 
     /// Cuts those of the sessions `ids` that still lead to `target` of their service.
     pub fn cut_sessions(&self, ids: &[u64], target: &TargetKey, why: CutReason) -> usize {
-        let wanted: std::collections::HashSet<&u64> = ids.iter().collect();
-        let entries = self.select(|_| true);
-        entries
-            .iter()
-            .filter(|(id, entry)| wanted.contains(id) && entry.cut(Some(target), why))
-            .count()
+        let mut entries = Vec::with_capacity(ids.len());
+        for shard in &self.shards {
+            let shard = lock(shard);
+            entries.extend(ids.iter().filter_map(|id| shard.get(id)).map(Arc::clone));
+        }
+        entries.iter().filter(|entry| entry.cut(Some(target), why)).count()
     }
 
     /// Cuts every session there is.

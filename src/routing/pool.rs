@@ -153,6 +153,7 @@ pub(crate) mod tests {
             hold_limit: 1000,
             on_down: Closing::Close,
             on_removed: Closing::Keep,
+            close_spread: Duration::ZERO,
         };
         Pool::compile(&spec, None)
     }

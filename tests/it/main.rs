@@ -9,6 +9,7 @@ mod balancing;
 #[cfg(feature = "chaos")]
 mod chaos;
 mod checking;
+mod closing;
 mod crowd;
 mod definitions;
 mod dialling;

@@ -151,6 +151,20 @@ fn sessions_of_a_target_that_went_down_are_closed_only_where_health_counts() {
 }
 
 #[test]
+fn a_spread_of_closes_is_nothing_for_a_leader() {
+    let script = format!("{SEND}, {EXPECT}");
+    let spread = |proxy: &str| pair("", &format!("{proxy} \"close_spread\": \"10s\","), &script);
+    let balanced = spread("\"balance\": \"first\",");
+    assert_eq!(service(&balanced).pool.close_spread, Duration::from_secs(10));
+    assert!(told(&balanced).is_empty());
+    let said = told(&spread("\"balance\": \"leader\","));
+    let [(Severity::Warning, what)] = &said[..] else { panic!("{said:?}") };
+    assert!(what.contains("closed at once"), "{what}");
+    let inferred = told(&spread(""));
+    assert!(inferred.iter().any(|it| it.0 == Severity::Warning), "{inferred:?}");
+}
+
+#[test]
 fn a_check_speaks_for_the_target_at_its_address_or_the_one_it_names() {
     let text = r#"{ "listen_port": 1, "proxy": { "target_url": "a:1",
         "check_host_against_uptime_tests": true },

@@ -37,6 +37,9 @@ pub struct Proxy {
     /// Sessions of a target that left the list: `close`, `keep` or `drain:30s`.
     /// Default: drain:30s.
     pub on_removed: Option<String>,
+    /// Sessions that are closed together are closed over this time, not in one instant; those of a
+    /// leader always at once. Default: 0.
+    pub close_spread: Option<Period>,
     /// Send a PROXY protocol header to the target: `v1` or `v2`.
     #[schemars(extend("x-later" = true))]
     pub send_proxy_protocol: Option<String>,

@@ -64,6 +64,11 @@ fn needs(pool: &Pool, checks: &[Arc<Check>], at: &KeyPath, report: &mut Report<'
             }
         }
     }
+    if !pool.close_spread.is_zero() {
+        let what = "`close_spread` does nothing with a leader: sessions of one that lost the lead \
+                    are always closed at once";
+        report.warning(&KeyPath::dotted("proxy.close_spread"), what, "remove it");
+    }
     let mute = |check: &&Arc<Check>| match &check.kind {
         CheckKind::Script(script) => check.target.is_some() && never_says_no(script),
         CheckKind::Http(_) => false,

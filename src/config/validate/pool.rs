@@ -87,6 +87,7 @@ pub fn pool(proxy: &Proxy, targets: Vec<Target>, report: &mut Report<'_>) -> Poo
             &at.key("on_removed"),
             report,
         ),
+        close_spread: proxy.close_spread.map_or(Duration::ZERO, |spread| spread.0),
     }
 }
 
