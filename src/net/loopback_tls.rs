@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use rcgen::{CertificateParams, KeyPair};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::net::TcpStream;
@@ -28,6 +29,11 @@ pub struct Configs {
 impl Configs {
     /// What there is by default.
     pub fn of(version: &'static SupportedProtocolVersion) -> Self {
+        Self::with(version, rustls::crypto::aws_lc_rs::default_provider())
+    }
+
+    /// With the suites of `provider`.
+    pub fn with(version: &'static SupportedProtocolVersion, provider: CryptoProvider) -> Self {
         static MADE: LazyLock<(rcgen::Certificate, KeyPair)> = LazyLock::new(|| {
             let key = KeyPair::generate().unwrap();
             let names = vec!["localhost".to_owned()];
@@ -36,7 +42,7 @@ impl Configs {
         let (certificate, key) = &*MADE;
         let mut roots = RootCertStore::empty();
         roots.add(certificate.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(provider);
         let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[version])
             .unwrap()
@@ -81,6 +87,7 @@ impl Configs {
     }
 }
 
-fn localhost() -> ServerName<'static> {
+/// The name in the certificate.
+pub fn localhost() -> ServerName<'static> {
     ServerName::try_from("localhost").unwrap()
 }

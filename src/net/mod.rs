@@ -8,6 +8,7 @@ pub mod names;
 pub mod peer;
 #[cfg(test)]
 mod peer_tests;
+pub mod records;
 mod registration;
 pub mod socket;
 #[cfg(test)]

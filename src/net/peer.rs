@@ -13,6 +13,7 @@ use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{client, server};
 
+use crate::net::records::Records;
 use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 
@@ -54,6 +55,22 @@ impl Peer {
     /// Do its bytes travel without TLS?
     pub fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
+    }
+
+    /// Its records, to be moved by hand; none without TLS. Whoever begins with them stays with
+    /// them: reading as a stream as well would lose its place.
+    pub fn records(&mut self) -> Option<Records<'_>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Server(stream) => {
+                let (stream, connection) = stream.get_mut();
+                Some(Records::new(stream.socket(), &mut **connection))
+            }
+            Self::Client(stream) => {
+                let (stream, connection) = stream.get_mut();
+                Some(Records::new(stream.socket(), &mut **connection))
+            }
+        }
     }
 
     /// What its handshake agreed on; nothing without TLS.

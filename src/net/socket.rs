@@ -8,7 +8,7 @@
 //! Who talks to whom, and for how long, is for others.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -63,6 +63,22 @@ impl Socket {
     pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_with(cx, bytes.len(), |fd| {
             rustix::net::send(fd, bytes, SendFlags::NOSIGNAL)
+        })
+    }
+
+    /// Writes some of what is in `slices`, of which the first must not be empty, at once.
+    pub fn poll_send_slices(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let [bytes] = slices {
+            return self.poll_send(cx, bytes);
+        }
+        let whole = slices.iter().map(|slice| slice.len()).sum();
+        self.poll_write_with(cx, whole, |fd| {
+            let mut control = SendAncillaryBuffer::default();
+            rustix::net::sendmsg(fd, slices, &mut control, SendFlags::NOSIGNAL)
         })
     }
 
