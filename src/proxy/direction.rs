@@ -1,4 +1,4 @@
-//! One direction of a relay: bytes from a source to a sink, in order, to their end.
+//! One direction of a relay between two sockets: bytes from a source to a sink, in order, to their end.
 //!
 //! Small messages go by one read and one write through a borrowed buffer; once two reads in a row
 //! have filled it, bytes are spliced, until a splice is small again. Nothing is read while
@@ -12,6 +12,7 @@ use crate::net::socket::Socket;
 use crate::proxy::buffers::{Buffer, CHUNK};
 use crate::proxy::meter::Counter;
 use crate::proxy::splice::{self, Pipe};
+use crate::proxy::transfer::{Broken, Transfer, Turn};
 
 /// This many reads in a row that fill the buffer begin the splicing.
 const FULL_READS: u8 = 2;
@@ -27,13 +28,13 @@ const TURN_STEPS: u32 = 32;
 
 /// Where one direction leads.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Way<'a> {
+struct Way<'a> {
     /// Read from.
-    pub(super) source: &'a Socket,
+    source: &'a Socket,
     /// Written to.
-    pub(super) sink: &'a Socket,
+    sink: &'a Socket,
     /// Counts what the sink has taken.
-    pub(super) moved: &'a Counter,
+    moved: &'a Counter,
 }
 
 /// What is in flight in one direction.
@@ -43,28 +44,6 @@ pub(super) struct Direction {
     /// Read by copying and not yet all written; never while the pipe has bytes that are older.
     held: Option<Buffer>,
     pipe: Option<Pipe>,
-}
-
-/// How a turn of one direction went, while it has not ended.
-#[derive(Debug)]
-pub(super) enum Turn {
-    /// There is nothing to read, or no room to write: an event will wake it.
-    Waiting,
-    /// It could go on at once, but has had its share.
-    Yielding,
-    /// The source has finished sending, and the sink has been given everything.
-    Finished,
-    /// A side failed.
-    Broken(Broken),
-}
-
-/// The side that failed, and how.
-#[derive(Debug)]
-pub(super) enum Broken {
-    /// Reading failed: nothing more will come.
-    Source(io::Error),
-    /// Writing failed: what was in flight is lost.
-    Sink(io::Error),
 }
 
 /// How the next bytes are read.
@@ -87,19 +66,30 @@ impl Mode {
 
 // === impl Direction ===
 
-impl Direction {
-    pub(super) fn new() -> Self {
+impl Transfer<&Socket> for Direction {
+    fn new() -> Self {
         Self { mode: Mode::SMALL, held: None, pipe: None }
     }
 
-    /// Has bytes been read that are not yet written?
-    pub(super) fn is_in_flight(&self) -> bool {
+    fn is_in_flight(&self) -> bool {
         self.held.as_ref().is_some_and(|buffer| !buffer.bytes().is_empty())
             || self.pipe.as_ref().is_some_and(|pipe| pipe.filled() > 0)
     }
 
+    fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut &Socket,
+        sink: &mut &Socket,
+        moved: &Counter,
+    ) -> Turn {
+        self.move_on(cx, Way { source, sink, moved })
+    }
+}
+
+impl Direction {
     /// Moves what can be moved.
-    pub(super) fn turn(&mut self, cx: &mut Context<'_>, way: Way<'_>) -> Turn {
+    fn move_on(&mut self, cx: &mut Context<'_>, way: Way<'_>) -> Turn {
         let before = way.moved.get();
         for _ in 0..TURN_STEPS {
             match self.poll_flush(cx, way) {
@@ -246,7 +236,7 @@ mod tests {
         };
         let mut heard = Vec::new();
         let pump = async {
-            poll_fn(|cx| match direction.turn(cx, way) {
+            poll_fn(|cx| match direction.move_on(cx, way) {
                 Turn::Waiting => Poll::Pending,
                 Turn::Yielding => {
                     cx.waker().wake_by_ref();
@@ -303,7 +293,7 @@ mod tests {
             speaker.write_all(&vec![7; length]).await.unwrap();
             let mut heard = vec![0; length];
             let pump = poll_fn(|cx| -> Poll<()> {
-                if let Turn::Yielding = direction.turn(cx, way) {
+                if let Turn::Yielding = direction.move_on(cx, way) {
                     cx.waker().wake_by_ref();
                 }
                 Poll::Pending
@@ -312,7 +302,7 @@ mod tests {
                 () = pump => {}
                 read = listener.read_exact(&mut heard) => assert_eq!(read.unwrap(), length),
             }
-            poll_fn(|cx| Poll::Ready(direction.turn(cx, way))).await;
+            poll_fn(|cx| Poll::Ready(direction.move_on(cx, way))).await;
             assert!(direction.held.is_none() && direction.pipe.is_none());
         }
     }
@@ -329,7 +319,7 @@ mod tests {
         let mut direction = Direction::new();
         let enough = poll_fn(|cx| {
             let before = moved.get();
-            let turn = direction.turn(cx, way);
+            let turn = direction.move_on(cx, way);
             // One pipe may come on top of a share that is not quite used up.
             assert!(moved.get() - before <= TURN_BYTES as u64 + 256 * 1024);
             if matches!(turn, Turn::Yielding) {

@@ -7,7 +7,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,8 +14,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::net::socket::Socket;
-use crate::proxy::direction::{Broken, Direction, Turn, Way};
+use crate::proxy::direction::Direction;
 use crate::proxy::meter::Meter;
+use crate::proxy::transfer::{Broken, Terminal, Transfer, Turn, yield_to_events};
 use crate::proxy::watch::{Reached, RelayLimits, Watch};
 
 /// How long the side that is still there may take to receive what was sent before a reset.
@@ -71,79 +71,68 @@ pub struct Cut(AtomicBool);
 /// Relays between two sockets until both directions have ended or a limit is reached. When it
 /// returns, both peers have been told, by FIN or by RST, whoever still holds the sockets.
 pub async fn relay(
-    client: &Socket,
-    target: &Socket,
+    mut client: &Socket,
+    mut target: &Socket,
     limits: RelayLimits,
     meter: &Meter,
     cut: &Cut,
 ) -> Relayed {
-    let unfinished = Unfinished { client, target };
+    let ends = Ends { client: &mut client, target: &mut target };
+    run::<_, Direction>(ends, limits, meter, cut).await
+}
+
+/// Relays between any two ends, as `relay` does.
+pub(super) async fn run<E: Terminal, T: Transfer<E>>(
+    mut ends: Ends<'_, E>,
+    limits: RelayLimits,
+    meter: &Meter,
+    cut: &Cut,
+) -> Relayed {
     let ended = {
-        let mut relay = Relay::new(client, target, limits, meter);
+        let mut relay = Relay::<E, T>::new(&mut ends, limits, meter);
         poll_fn(|cx| relay.poll(cx)).await
     };
     let end = if cut.is_set() { End::Cut } else { ended.end };
     match &end {
         End::Reset(side) | End::Failed(side, _) => {
-            let survivor = match side {
-                Side::Client => target,
-                Side::Target => client,
-            };
+            let survivor = ends.of(side.other()).socket();
             // Out of time: then the rest is lost, as it is to a reader that is too slow for a
             // router that forgets the connection.
             tokio::time::timeout(RESET_LINGER, survivor.sent()).await.ok();
             survivor.abort();
+            // Its connection may be well, and only what came over it at fault.
+            ends.of(*side).socket().abort();
         }
         // Nothing was under way: an orderly end. An error says that a side is gone already.
         End::IdleTimeout | End::HalfCloseTimeout if !ended.lost_bytes => {
-            for (side, socket) in [(Side::Client, client), (Side::Target, target)] {
-                finish(socket, ended.finished_to == Some(side));
+            for side in [Side::Client, Side::Target] {
+                finish(ends.of(side), ended.finished_to == Some(side)).await;
             }
         }
-        End::IdleTimeout | End::HalfCloseTimeout | End::MaxAge | End::Cut => {
-            client.abort();
-            target.abort();
-        }
+        End::IdleTimeout | End::HalfCloseTimeout | End::MaxAge | End::Cut => ends.abort(),
         End::Finished { .. } => {}
     }
-    std::mem::forget(unfinished);
+    std::mem::forget(ends);
     Relayed { to_target: meter.to_target.get(), to_client: meter.to_client.get(), end }
 }
 
 /// Ends the connection to a silent side, in order if it has taken everything. What the kernel still
 /// holds for it must not reach it later, when it may have lost the lead. One that has been told of
 /// the end can no longer be asked, and was silent all the same.
-fn finish(socket: &Socket, is_told: bool) {
-    if is_told || socket.has_unsent() {
-        socket.abort();
-    } else {
-        socket.shutdown_write().ok();
+async fn finish(end: &mut impl Terminal, is_told: bool) {
+    let is_finished = !is_told
+        && !end.socket().has_unsent()
+        && poll_fn(|cx| Poll::Ready(end.poll_finish(cx).is_ready())).await;
+    if !is_finished {
+        end.socket().abort();
     }
 }
 
-/// Asks to be polled again, after the runtime has looked for events. A bare wake would not do: a
-/// `LocalSet` of busy tasks looks for events only every 61 polls, and beside eight busy relays
-/// everybody else waited 150 ms for each (measured).
-pub(super) fn yield_to_events(cx: &mut Context<'_>) {
-    // It is pending the first time, and what wakes the task then is not tied to this future.
-    let asked = pin!(tokio::task::yield_now()).poll(cx);
-    if asked.is_ready() {
-        cx.waker().wake_by_ref();
-    }
-}
-
-/// A relay that is dropped in the middle, by a panic or with its arbiter, resets both sides: a
-/// stream that was cut must not look whole.
-struct Unfinished<'a> {
-    client: &'a Socket,
-    target: &'a Socket,
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        self.client.abort();
-        self.target.abort();
-    }
+/// The two sides of a relay. One that is dropped in the middle, by a panic or with its arbiter,
+/// resets both: a stream that was cut must not look whole.
+pub(super) struct Ends<'a, E: Terminal> {
+    pub(super) client: &'a mut E,
+    pub(super) target: &'a mut E,
 }
 
 /// An end, and in what state it leaves the two sides.
@@ -156,30 +145,38 @@ struct Ended {
 }
 
 /// A relay in progress.
-struct Relay<'a> {
-    client: &'a Socket,
-    target: &'a Socket,
+struct Relay<'a, 'e, E: Terminal, T> {
+    ends: &'a mut Ends<'e, E>,
     meter: &'a Meter,
-    /// From the client to the target; none once it has ended.
-    to_target: Option<Direction>,
-    /// From the target to the client; none once it has ended.
-    to_client: Option<Direction>,
+    /// From the client to the target.
+    to_target: Progress<T>,
+    /// From the target to the client.
+    to_client: Progress<T>,
     first: Option<Side>,
     /// A side that takes no more bytes, but may have some left to be read.
     deaf: Option<(Side, io::Error)>,
     watch: Watch,
 }
 
+/// How far one direction is.
+enum Progress<T> {
+    /// Bytes may come.
+    Open(T),
+    /// The source has finished, and the sink is being told.
+    Finishing,
+    /// It has ended.
+    Ended,
+}
+
 // === impl Relay ===
 
-impl<'a> Relay<'a> {
-    fn new(client: &'a Socket, target: &'a Socket, limits: RelayLimits, meter: &'a Meter) -> Self {
+impl<'a, 'e, E: Terminal, T: Transfer<E>> Relay<'a, 'e, E, T> {
+    fn new(ends: &'a mut Ends<'e, E>, limits: RelayLimits, meter: &'a Meter) -> Self {
         Self {
-            client,
-            target,
+            ends,
             meter,
-            to_target: Some(Direction::new()),
-            to_client: Some(Direction::new()),
+            to_target: Progress::Open(T::new()),
+            to_client: Progress::Open(T::new()),
             first: None,
             deaf: None,
             watch: Watch::new(limits),
@@ -198,56 +195,55 @@ impl<'a> Relay<'a> {
         }
         self.watch.poll(cx).map(|reached| Ended {
             end: End::from(reached),
-            lost_bytes: [&self.to_target, &self.to_client]
-                .into_iter()
-                .flatten()
-                .any(Direction::is_in_flight),
+            lost_bytes: self.to_target.is_in_flight() || self.to_client.is_in_flight(),
             finished_to: self.first.map(Side::other),
         })
     }
 
     /// Gives the direction from one side its turn.
     fn turn(&mut self, cx: &mut Context<'_>, from: Side) -> Option<End> {
-        let (direction, way) = match from {
-            Side::Client => (
-                &mut self.to_target,
-                Way { source: self.client, sink: self.target, moved: &self.meter.to_target },
-            ),
-            Side::Target => (
-                &mut self.to_client,
-                Way { source: self.target, sink: self.client, moved: &self.meter.to_client },
-            ),
+        let Ends { client, target } = self.ends;
+        let (progress, source, sink, moved) = match from {
+            Side::Client => (&mut self.to_target, client, target, &self.meter.to_target),
+            Side::Target => (&mut self.to_client, target, client, &self.meter.to_client),
         };
-        match direction.as_mut()?.turn(cx, way) {
+        let turn = match progress {
+            Progress::Open(transfer) => transfer.turn(cx, source, sink, moved),
+            Progress::Finishing => Turn::Finished,
+            Progress::Ended => return None,
+        };
+        match turn {
             Turn::Waiting => None,
             Turn::Yielding => {
                 yield_to_events(cx);
                 None
             }
             Turn::Finished => {
-                *direction = None;
-                self.finished(from)
+                *progress = Progress::Finishing;
+                self.finish(cx, from)
             }
             Turn::Broken(Broken::Source(error)) => Some(self.failed(from, error)),
             Turn::Broken(Broken::Sink(error)) => {
-                *direction = None;
+                *progress = Progress::Ended;
                 self.deafened(from.other(), error)
             }
         }
     }
 
-    /// A side has finished sending and the other has been given all of it.
-    fn finished(&mut self, side: Side) -> Option<End> {
+    /// A side has finished sending and the other has been given all of it: it is told.
+    fn finish(&mut self, cx: &mut Context<'_>, side: Side) -> Option<End> {
         if let Some((deaf, error)) = self.deaf.take() {
             return Some(End::of(deaf, error));
         }
-        let other = match side {
-            Side::Client => self.target,
-            Side::Target => self.client,
-        };
         // Also the second time, when a close would do: that waits for the last who holds the
         // socket. It fails only if the other side has reset, which reading from it tells.
-        other.shutdown_write().ok();
+        if self.ends.of(side.other()).poll_finish(cx).is_pending() {
+            return None;
+        }
+        match side {
+            Side::Client => self.to_target = Progress::Ended,
+            Side::Target => self.to_client = Progress::Ended,
+        }
         if let Some(first) = self.first {
             return Some(End::Finished { first });
         }
@@ -259,11 +255,12 @@ impl<'a> Relay<'a> {
     /// A side takes no more. What it sent before that is still worth passing on: it may be the
     /// reason why.
     fn deafened(&mut self, side: Side, error: io::Error) -> Option<End> {
-        let is_read_to_end = match side {
-            Side::Client => self.to_target.is_none(),
-            Side::Target => self.to_client.is_none(),
+        let from_it = match side {
+            Side::Client => &self.to_target,
+            Side::Target => &self.to_client,
         };
-        if is_read_to_end {
+        // An error that is not the kernel's is ours: this side has not left, and would wait.
+        if !matches!(from_it, Progress::Open(_)) || error.raw_os_error().is_none() {
             return Some(self.failed(side, error));
         }
         self.deaf = Some((side, error));
@@ -279,6 +276,43 @@ impl<'a> Relay<'a> {
 
     fn moved(&self) -> u64 {
         self.meter.to_target.get().wrapping_add(self.meter.to_client.get())
+    }
+}
+
+// === impl Progress ===
+
+impl<T> Progress<T> {
+    fn is_in_flight<E>(&self) -> bool
+    where
+        T: Transfer<E>,
+    {
+        match self {
+            Self::Open(transfer) => transfer.is_in_flight(),
+            Self::Finishing => true,
+            Self::Ended => false,
+        }
+    }
+}
+
+// === impl Ends ===
+
+impl<E: Terminal> Ends<'_, E> {
+    fn of(&mut self, side: Side) -> &mut E {
+        match side {
+            Side::Client => self.client,
+            Side::Target => self.target,
+        }
+    }
+
+    fn abort(&self) {
+        self.client.socket().abort();
+        self.target.socket().abort();
+    }
+}
+
+impl<E: Terminal> Drop for Ends<'_, E> {
+    fn drop(&mut self) {
+        self.abort();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -10,7 +11,7 @@ use tokio::time::timeout;
 use crate::net::loopback;
 use crate::net::socket::Socket;
 use crate::proxy::meter::Meter;
-use crate::proxy::relay::{Cut, Relayed, relay};
+use crate::proxy::relay::{Cut, End, Relayed, relay};
 use crate::proxy::watch::RelayLimits;
 
 /// Longer than anything may take that is expected to happen.
@@ -67,4 +68,53 @@ impl Running {
 pub(super) fn pattern(length: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(length as u64);
     std::iter::repeat_with(|| random.u8(..)).take(length).collect()
+}
+
+/// Sends `bytes` in pieces of lengths drawn from `pieces`, then finishes.
+async fn say(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8], pieces: &[usize]) {
+    let mut random = fastrand::Rng::with_seed(bytes.len() as u64);
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let length = pieces[random.usize(..pieces.len())].min(rest.len());
+        stream.write_all(&rest[..length]).await.unwrap();
+        rest = &rest[length..];
+        if random.u8(..) < 8 {
+            tokio::task::yield_now().await;
+        }
+    }
+    stream.shutdown().await.unwrap();
+}
+
+/// Hears it out.
+pub(super) async fn hear(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).await.unwrap();
+    heard
+}
+
+/// Both sides say `length` bytes at once, in such pieces, and hear all of the other's.
+pub(super) async fn check<Client, Target>(
+    relaying: Relaying<Client, Target>,
+    length: usize,
+    pieces: &[usize],
+) where
+    Client: AsyncRead + AsyncWrite + Unpin,
+    Target: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut client_reads, mut client_writes) = tokio::io::split(relaying.client);
+    let (mut target_reads, mut target_writes) = tokio::io::split(relaying.target);
+    let (asked, answered) = (pattern(length), pattern(length + 1));
+    let all = async {
+        tokio::join!(
+            say(&mut client_writes, &asked, pieces),
+            say(&mut target_writes, &answered, pieces),
+            hear(&mut client_reads),
+            hear(&mut target_reads),
+        )
+    };
+    let ((), (), at_client, at_target) = timeout(SOON, all).await.expect("all bytes arrive");
+    assert!(at_client == answered && at_target == asked);
+    let relayed = relaying.relay.ended().await;
+    assert!(matches!(relayed.end, End::Finished { .. }));
+    assert_eq!((relayed.to_target, relayed.to_client), (length as u64, length as u64 + 1));
 }
