@@ -24,5 +24,14 @@ mod relay_bulk_tests;
 mod relay_tests;
 #[cfg(test)]
 mod relaying;
+mod secure_direction;
+pub mod secure_relay;
+#[cfg(test)]
+mod secure_relay_bulk_tests;
+#[cfg(test)]
+mod secure_relay_tests;
+#[cfg(test)]
+mod secure_relaying;
 pub mod splice;
+mod transfer;
 pub mod watch;
