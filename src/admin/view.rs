@@ -105,6 +105,8 @@ pub struct TargetView {
     pub health: String,
     /// Milliseconds since its health became what it is; absent where nothing checks it.
     pub since_ms: Option<u64>,
+    /// The rank that its last pass gave it, where one is asked for; a whole number.
+    pub rank: Option<String>,
     /// Live sessions.
     pub live: usize,
     /// Sessions ever led to it.

@@ -158,6 +158,7 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
             address: target.address.to_string(),
             health: checked.map_or_else(|| "unchecked".to_owned(), ToString::to_string),
             since_ms: recalled.map(|recalled| whole_millis(recalled.since)),
+            rank: recalled.and_then(|recalled| recalled.rank.map(|rank| rank.to_string())),
             live: member.live(),
             total: member.total(),
             checks: recalled.map_or_else(Vec::new, |one| one.checks.iter().map(check).collect()),

@@ -79,6 +79,7 @@ pub fn json(asked: &Asked, run: &Transcript) -> Value {
         "verdict": verdict,
         "reason": reason,
         "failed_step": step,
+        "rank": run.rank.map(|rank| rank.to_string()),
         "took_ms": millis(run.took),
         "entries": run.entries.iter().map(entry).collect::<Value>(),
         "decided_after": run.decided_after,
@@ -108,6 +109,8 @@ fn entry(entry: &Entry) -> Value {
         Event::Waited(pause) => ("waited", Some(format!("{pause:?}")), None),
         Event::Closed => ("closed", None, None),
         Event::Error(words) => ("error", Some(words.clone()), None),
+        Event::Ranked(Ok(rank)) => ("ranked", Some(rank.to_string()), None),
+        Event::Ranked(Err(why)) => ("unranked", Some(why.clone()), None),
     };
     json!({
         "at_ms": millis(entry.at),

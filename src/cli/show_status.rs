@@ -56,10 +56,11 @@ fn row(target: &TargetView, leader: Option<&String>) -> [String; 4] {
     let leads = if leader == Some(name) { ", leads" } else { "" };
     let since = target.since_ms.map(|ms| format!(" for {}", rough(Duration::from_millis(ms))));
     let since = since.unwrap_or_default();
+    let rank = target.rank.as_ref().map(|rank| format!(", rank {rank}")).unwrap_or_default();
     // Of several checks the one that speaks against the target is the news.
     let passed = |check: &&CheckView| check.verdict.as_deref() == Some("passed");
     let check = target.checks.iter().min_by_key(passed).map(last).unwrap_or_default();
-    [shown, format!("{health}{since}{leads}"), format!("{live} live of {total}"), check]
+    [shown, format!("{health}{since}{leads}{rank}"), format!("{live} live of {total}"), check]
 }
 
 fn last(check: &CheckView) -> String {
@@ -133,6 +134,7 @@ mod tests {
             address: name.to_owned(),
             health: health.to_owned(),
             since_ms: (health != "unchecked").then_some(183_000),
+            rank: None,
             live: 1,
             total: 12,
             checks,

@@ -12,6 +12,7 @@ use crate::config::defaults::text;
 use crate::config::load::{self, Loaded};
 use crate::config::model::{Balance, Closing, Service, Target};
 use crate::config::render;
+use crate::health::fill;
 
 /// `validate`.
 #[derive(Debug, Clone, Args)]
@@ -69,6 +70,7 @@ fn service_json(service: &Service) -> Value {
             "asks": asks(check),
             "timeout": text(check.timeout),
         })).collect::<Value>(),
+        "rank": service.health.as_deref().and_then(rank),
     })
 }
 
@@ -99,6 +101,8 @@ fn describe(service: &Service, shown: &mut String) {
         ("when down", when_down(service)),
         ("checks", service.health.as_ref().map_or("none".to_owned(), |health| checks(health))),
     ];
+    let ranks = service.health.as_deref().and_then(rank);
+    let lines = lines.into_iter().chain(ranks.map(|rank| ("rank", rank)));
     let mut block = format!("{} ({})\n", service.name, service.source.display());
     for (what, value) in lines {
         block.push_str(&format!("  {what:<11}{value}\n"));
@@ -159,6 +163,14 @@ fn checks(health: &HealthSpec) -> String {
         lines.push(format!("{}: {}, within {timeout}{speaks}", check.address, asks(check)));
     }
     lines.join(&format!("\n{:13}", ""))
+}
+
+/// How several claimants are told apart, if the checks say so.
+fn rank(health: &HealthSpec) -> Option<String> {
+    health.checks.iter().find_map(|check| match &check.kind {
+        CheckKind::Script(script) => Some(fill::shown(script.rank.as_ref()?, script)),
+        CheckKind::Http(_) => None,
+    })
 }
 
 fn asks(check: &Check) -> String {

@@ -53,6 +53,8 @@ pub struct Script {
     pub steps: Vec<Step>,
     /// May the end of a reply be known from RESP framing, so that a wrong answer fails at once.
     pub framing: Framing,
+    /// `uptime_tests.rank`: the number that a pass gives its target, of the script's captures.
+    pub rank: Option<Template>,
 }
 
 /// Whether a reply's end can be known.
@@ -286,11 +288,34 @@ impl Action {
             | Self::Wait(_) => Vec::new(),
         }
     }
+
+    /// The names of what it captures.
+    pub fn captures(&self) -> impl Iterator<Item = &str> {
+        let pattern = match self {
+            Self::Expect(Matcher::Regex(pattern)) => Some(pattern),
+            Self::Expect(Matcher::Bytes(_))
+            | Self::Send(_)
+            | Self::SendResp(_)
+            | Self::Reject(_)
+            | Self::ExpectClose
+            | Self::Compare(_)
+            | Self::Wait(_) => None,
+        };
+        pattern.into_iter().flat_map(|pattern| pattern.regex().capture_names().flatten())
+    }
 }
 
 // === impl Template ===
 
 impl Template {
+    /// The names of the captures that it needs.
+    pub fn captures(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Capture(name) => Some(name),
+            Part::Bytes(_) | Part::Secret(_) | Part::TargetHost | Part::TargetPort => None,
+        })
+    }
+
     /// A template with no holes.
     pub fn literal(bytes: impl Into<Vec<u8>>) -> Self {
         Self { parts: vec![Part::Bytes(bytes.into())] }
@@ -300,6 +325,11 @@ impl Template {
 // === impl Script ===
 
 impl Script {
+    /// The names of everything that it captures.
+    pub fn captures(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().flat_map(|step| step.action.captures())
+    }
+
     /// The index of the step whose answer decides who leads: the last expect, compare or reject,
     /// and an expected close only where there is none of them.
     /// `None`: nothing in it is a question, so that connecting is all that it proves.

@@ -162,7 +162,10 @@ impl ServiceBoard {
         let heard = record.health() != Health::Unknown;
         let was_awaited = heard && record.awaited_until.take().is_some();
         let ruling = match &mut self.leader {
-            Some(leader) if heard => leader.heard(&record.target, word, up, now),
+            Some(leader) if heard => {
+                leader.ranked(&record.target, record.rank());
+                leader.heard(&record.target, word, up, now)
+            }
             Some(_) | None => Ruling::default(),
         };
         if news.is_none() && !was_awaited && ruling == Ruling::default() {

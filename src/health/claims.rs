@@ -54,9 +54,10 @@ pub fn alarm_text(alarm: &Alarm, rule: Option<&LeaderRule>, inferred: bool) -> S
         Alarm::Contended(targets) => {
             let hint = if inferred { format!("; {HINT}") } else { String::new() };
             format!(
-                "nobody leads: {} all claim the lead and nothing tells them apart; waiting until \
-                 all but one say that they do not lead, or one is promoted{hint}",
-                list(targets.iter())
+                "nobody leads: {} all claim the lead and {}; waiting until all but one say that \
+                 they do not lead, or one is promoted{hint}",
+                list(targets.iter()),
+                likeness(targets.iter(), rule)
             )
         }
         Alarm::Waiting(target) => match rule.and_then(LeaderRule::leader) {
@@ -72,13 +73,35 @@ pub fn standing_alarm(rule: &LeaderRule) -> Option<String> {
     if claimants.len() < 2 {
         return None;
     }
-    let all = list(claimants.into_iter());
+    let all = list(claimants.iter().copied());
     Some(match rule.leader() {
         Some(leader) => format!("{all} claim the lead together; {leader} has it and keeps it"),
         None => {
-            format!("nobody leads: {all} claim the lead together, and nothing tells them apart")
+            let likeness = likeness(claimants.into_iter(), Some(rule));
+            format!("nobody leads: {all} claim the lead together, and {likeness}")
         }
     })
+}
+
+/// Why several claimants cannot be told apart.
+fn likeness<'a>(
+    claimants: impl Iterator<Item = &'a TargetKey>,
+    rule: Option<&LeaderRule>,
+) -> String {
+    let rank = |target| rule.and_then(|rule| rule.rank(target));
+    let (ranked, unranked): (Vec<_>, Vec<_>) =
+        claimants.map(|target| (rank(target), target)).partition(|(rank, _)| rank.is_some());
+    let highest = ranked.iter().filter_map(|(rank, _)| *rank).max();
+    match (highest, unranked.as_slice()) {
+        (None, _) => "nothing tells them apart".to_owned(),
+        (Some(_), [_, ..]) => {
+            format!("{} gave no rank", list(unranked.into_iter().map(|(_, target)| target)))
+        }
+        (Some(rank), []) if ranked.iter().filter(|(own, _)| *own == highest).count() > 1 => {
+            format!("several have the highest rank, {rank}")
+        }
+        (Some(_), []) => "not all of those that claimed it pass now".to_owned(),
+    }
 }
 
 fn list<'a>(targets: impl Iterator<Item = &'a TargetKey>) -> String {

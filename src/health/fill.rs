@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::check::{Action, Comparison, Matcher, Operator, Part, Template};
+use crate::config::check::{Action, Comparison, Matcher, Operator, Part, Script, Template};
 use crate::config::names::TargetAddress;
 use crate::health::shown::Masker;
 
@@ -151,6 +151,11 @@ pub fn describe(action: &Action, masker: &Masker) -> String {
         }
         Action::Wait(pause) => format!("wait {pause:?}"),
     }
+}
+
+/// A template of a script as a person would write it.
+pub fn shown(template: &Template, script: &Script) -> String {
+    bare(template, &Masker::of(script))
 }
 
 /// The operator as it is written.

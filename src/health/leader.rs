@@ -14,7 +14,10 @@
 //! - At the end of the start, of several claimants one that was promoted meanwhile leads.
 //! - What was remembered before a start of the process (`leader/remembered`) takes effect at the
 //!   end of the start: one that was promoted meanwhile leads, else whoever led before, if it passes.
+//! - A rank tells contenders apart only where every one of them passes now and has one, and one is
+//!   the highest: an old rank says nothing of what its target has done since.
 
+mod election;
 pub mod remembered;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +27,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::names::TargetKey;
+use crate::health::rank::Rank;
 use crate::health::verdict::Word;
 
 /// Two losses by contradiction within this time make a target's next claim wait for `rise` passes.
@@ -60,6 +64,8 @@ struct Member {
     lost: Option<Instant>,
     /// It lost the lead so twice in a short time.
     flapping: bool,
+    /// The rank that its last pass gave it.
+    rank: Option<Rank>,
 }
 
 /// The last conclusive word.
@@ -110,6 +116,8 @@ pub enum Why {
     OnlyClaimant,
     /// It led before the start, and passes.
     LedBefore,
+    /// Of several that claim the lead, it has the highest rank.
+    HighestRank,
     /// The incumbent is down, and nobody takes its place.
     IncumbentDown,
     /// The incumbent left the pool or was taken out of service, and nobody takes its place.
@@ -167,6 +175,18 @@ impl LeaderRule {
     /// It lost the lead by its own word twice in a short time, and must pass more than once.
     pub fn is_held_back(&self, target: &TargetKey) -> bool {
         self.members.get(target).is_some_and(|member| !member.may_lead(self.rise))
+    }
+
+    /// The rank that the last pass of `target` gave it: told before `heard` is of that pass.
+    pub fn ranked(&mut self, target: &TargetKey, rank: Option<Rank>) {
+        if let Some(member) = self.members.get_mut(target) {
+            member.rank = rank;
+        }
+    }
+
+    /// The rank of a target, where its last pass gave it one.
+    pub fn rank(&self, target: &TargetKey) -> Option<Rank> {
+        self.members.get(target).and_then(|member| member.rank)
     }
 
     /// A run of `target` ended with this word; with it the target is `up` or not.
@@ -266,55 +286,14 @@ impl LeaderRule {
             } else if let Some(heir) = self.returning() {
                 self.take_over(heir);
                 why = Why::LedBefore;
-            } else if self.incumbent.is_none() && self.phase == Phase::Settled {
-                alarm = self.elect();
-                why = if self.incumbent.is_some() { Why::OnlyClaimant } else { if_nobody };
+            } else if self.incumbent.is_none() {
+                let (elected, contended) = self.elect();
+                (why, alarm) = (elected.unwrap_or(if_nobody), contended);
             }
         }
         let changed = before != self.incumbent;
         let change = changed.then(|| Change { from: before, to: self.incumbent.clone(), why });
         Ruling { change, alarm }
-    }
-
-    fn latest_promoted(&self) -> Option<TargetKey> {
-        let ready = self.members.iter().filter(|(_, member)| member.may_lead(self.rise));
-        let mut promoted: Vec<(u64, &TargetKey)> =
-            ready.filter_map(|(target, member)| Some((member.promoted?, target))).collect();
-        promoted.sort_unstable();
-        match promoted[..] {
-            // Nobody knows which of them is the later: they are claimants like any others.
-            [.., (second, _), (latest, _)] if second == latest => None,
-            [.., (_, latest)] => Some(latest.clone()),
-            [] => None,
-        }
-    }
-
-    /// Nobody leads: the one claimant does, and several are contenders.
-    fn elect(&mut self) -> Option<Alarm> {
-        let ready = self.members.iter().filter(|(_, member)| member.may_lead(self.rise));
-        let claimants: BTreeSet<TargetKey> = ready.map(|(target, _)| target.clone()).collect();
-        if claimants.len() > 1 {
-            let alarm = Alarm::Contended(claimants.iter().cloned().collect());
-            self.phase = Phase::Contended(claimants);
-            return Some(alarm);
-        }
-        if let Some(only) = claimants.into_iter().next() {
-            self.take_over(only);
-        }
-        None
-    }
-
-    fn take_over(&mut self, target: TargetKey) {
-        // An older promotion has been overtaken: it is no news any more.
-        for member in self.members.values_mut() {
-            member.promoted = None;
-        }
-        if let Some(member) = self.members.get_mut(&target) {
-            member.flapping = false;
-        }
-        self.phase = Phase::Settled;
-        self.heir = None;
-        self.incumbent = Some(target);
     }
 }
 
@@ -362,6 +341,7 @@ impl fmt::Display for Why {
             Self::Promoted => "it was promoted: it last said that it does not lead, and passes now",
             Self::OnlyClaimant => "it alone claims the lead",
             Self::LedBefore => "it led before the start, and passes",
+            Self::HighestRank => "of those that claim the lead it has the highest rank",
             Self::IncumbentDown => "the leader is down and nobody takes its place",
             Self::IncumbentGone => "the leader was taken out and nobody takes its place",
         })

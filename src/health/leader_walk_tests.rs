@@ -6,12 +6,14 @@ use proptest::prelude::*;
 
 use crate::health::leader::{Alarm, LeaderRule, Why};
 use crate::health::leader_tests::{Play, key};
+use crate::health::rank::Rank;
 use crate::health::snapshot::Health;
 
 /// One thing that happens.
 #[derive(Debug, Clone, Copy)]
 enum Happens {
-    Says(char, char),
+    /// A pass gives its target this rank.
+    Says(char, char, Option<u8>),
     Overdue(char),
     Withdraw(char, bool),
 }
@@ -19,11 +21,15 @@ enum Happens {
 fn any_event() -> impl Strategy<Value = Happens> {
     let targets = || prop::sample::select(vec!['a', 'b', 'c']);
     prop_oneof![
-        20 => (targets(), prop::sample::select(vec!['+', '+', '-', 'x', '.']))
-            .prop_map(|(target, word)| Happens::Says(target, word)),
+        20 => (targets(), prop::sample::select(vec!['+', '+', '-', 'x', '.']), any_rank())
+            .prop_map(|(target, word, rank)| Happens::Says(target, word, rank)),
         1 => targets().prop_map(Happens::Overdue),
         1 => (targets(), any::<bool>()).prop_map(|(target, gone)| Happens::Withdraw(target, gone)),
     ]
+}
+
+fn any_rank() -> impl Strategy<Value = Option<u8>> {
+    prop_oneof![1 => Just(None), 4 => (0..4_u8).prop_map(Some)]
 }
 
 proptest! {
@@ -40,8 +46,12 @@ proptest! {
         for event in events {
             let before = play.rule.leader().cloned();
             let ruling = match event {
-                Happens::Says(target, word) => {
+                Happens::Says(target, word, rank) => {
                     heard.insert(target);
+                    if word == '+' {
+                        let rank = rank.and_then(|rank| Rank::parse(rank.to_string().as_bytes()));
+                        play.rule.ranked(&key(target), rank);
+                    }
                     match word {
                         '-' => { stood_back.insert(target, true); }
                         'x' => { stood_back.insert(target, false); }
@@ -74,6 +84,12 @@ proptest! {
                     }
                     if change.why == Why::Promoted {
                         prop_assert_eq!(stood_back.get(&leader), Some(&true));
+                    }
+                    if change.why == Why::HighestRank {
+                        let others = play.rule.claimants().filter(|other| Some(*other) != after.as_ref());
+                        let ranks: Vec<_> = others.map(|other| play.rule.rank(other)).collect();
+                        let own = after.as_ref().and_then(|leader| play.rule.rank(leader));
+                        prop_assert!(!ranks.is_empty() && ranks.iter().all(|rank| rank.is_some() && *rank < own));
                     }
                     prop_assert_eq!(matches!(change.why, Why::IncumbentDown | Why::IncumbentGone), after.is_none());
                 }

@@ -32,6 +32,8 @@ mod kept_tests;
 pub mod lapse;
 pub mod leader;
 #[cfg(test)]
+mod leader_rank_tests;
+#[cfg(test)]
 mod leader_restart_tests;
 #[cfg(test)]
 mod leader_tests;
@@ -43,6 +45,7 @@ pub mod pattern;
 pub mod probe;
 #[cfg(test)]
 mod probe_tests;
+pub mod rank;
 pub mod record;
 pub mod resp;
 pub mod script;

@@ -49,6 +49,7 @@ where
     let mut probe = Probe { stream, run, interpreter, recorder, buffer, began };
     let (verdict, farewell) = probe.talk().await;
     let took = run.started.elapsed();
+    probe.rank();
     probe.recorder.decided();
     probe.bid_farewell(farewell).await;
     probe.recorder.finish(took, verdict)
@@ -84,6 +85,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
                 Do::Wait { step, pause } => self.wait(step, pause).await,
                 Do::Done { verdict, farewell } => return (verdict, farewell),
             }
+        }
+    }
+
+    /// Notes the rank that a pass gives.
+    fn rank(&mut self) {
+        if let Some(rank) = self.interpreter.rank() {
+            self.recorder.ranked(self.run.started.elapsed(), rank);
         }
     }
 

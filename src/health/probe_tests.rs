@@ -10,10 +10,11 @@ use tokio::io::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::config::check::{Action, Script};
+use crate::config::check::{Action, Part, Script, Template};
 use crate::config::names::TargetAddress;
 use crate::health::probe::{Run, run_script};
-use crate::health::script_harness::{expect, script, send, the_pages_script};
+use crate::health::rank::Rank;
+use crate::health::script_harness::{expect, expect_regex, script, send, the_pages_script};
 use crate::health::transcript::Transcript;
 use crate::health::verdict::{Verdict, Word};
 
@@ -323,4 +324,26 @@ async fn a_pause_is_kept_and_bounded_by_the_timeout() {
         assert_eq!(transcript.verdict == Verdict::Passed, passes, "{transcript}");
         assert_eq!(transcript.took, Duration::from_millis(took));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_gives_the_rank_that_is_asked_for_and_a_failure_none() {
+    let ranked = async |said: &'static [u8]| {
+        let (ours, mut theirs) = duplex(1024);
+        let steps = vec![send("INFO\r\n"), expect_regex("at:(?<at>[^;]+);"), expect("end")];
+        let parts = vec![Part::Capture("at".into())];
+        let script = Script { rank: Some(Template { parts }), ..script(steps) };
+        let server = tokio::spawn(async move { answer(&mut theirs, said).await });
+        let transcript = probe(ours, &script).await;
+        server.await.unwrap();
+        transcript
+    };
+    let transcript = ranked(b"at:18446744073709551615;end").await;
+    assert_eq!(transcript.rank, Rank::parse(b"18446744073709551615"));
+    let shown = transcript.to_string();
+    assert!(shown.ends_with("rank 18446744073709551615\n     0.00 ms  passed"), "{shown}");
+    let transcript = ranked(b"at:a lot;end").await;
+    assert_eq!((transcript.rank, &transcript.verdict), (None, &Verdict::Passed));
+    assert!(transcript.to_string().contains("no rank: \"a lot\" is no whole number"));
+    assert_eq!(ranked(b"at:1;nothing more").await.rank, None, "it did not pass");
 }

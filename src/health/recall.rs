@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::config::names::{ServiceName, TargetKey};
 use crate::health::board::ServiceBoard;
 use crate::health::claims::standing_alarm;
+use crate::health::rank::Rank;
 use crate::health::record::{CheckRecord, TargetRecord};
 
 /// Everything, by service.
@@ -29,6 +30,8 @@ pub struct KnownService {
 pub struct KnownTarget {
     /// How long its health has been what it is.
     pub since: Duration,
+    /// The rank that its last pass gave it.
+    pub rank: Option<Rank>,
     /// Its checks, in the order written.
     pub checks: Vec<KnownCheck>,
 }
@@ -61,6 +64,7 @@ pub struct KnownRun {
 pub fn recall(board: &ServiceBoard, now: Instant) -> KnownService {
     let target = |record: &TargetRecord| KnownTarget {
         since: now.duration_since(record.since),
+        rank: record.rank(),
         checks: record.checks.iter().map(|record| check(record, now)).collect(),
     };
     KnownService {

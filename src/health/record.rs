@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::config::check::{Check, Thresholds};
 use crate::config::names::TargetKey;
 use crate::health::lapse::Lapse;
+use crate::health::rank::Rank;
 use crate::health::snapshot::Health;
 use crate::health::state::Standing;
 use crate::health::suspicion::Suspicions;
@@ -53,6 +54,8 @@ pub struct CheckRecord {
     pub last_good: Option<Instant>,
     /// The first run that failed since.
     pub first_bad: Option<(Instant, Arc<Transcript>)>,
+    /// The rank that its last pass gave the target.
+    pub rank: Option<Rank>,
 }
 
 impl TargetRecord {
@@ -127,6 +130,11 @@ impl TargetRecord {
         Lapse { last_good: run.last_good, first_bad }
     }
 
+    /// The rank that its last pass gave it: of the one check that gives any.
+    pub fn rank(&self) -> Option<Rank> {
+        self.checks.iter().find_map(|record| record.rank)
+    }
+
     /// The word of a run of one of its checks. It leads only if all of its checks pass.
     pub fn word(&self, verdict: &Verdict) -> Word {
         match verdict.word() {
@@ -149,6 +157,7 @@ impl CheckRecord {
             at_transition: None,
             last_good: None,
             first_bad: None,
+            rank: None,
         }
     }
 
@@ -167,6 +176,7 @@ impl CheckRecord {
             Verdict::Passed => {
                 self.passing = true;
                 (self.last_good, self.first_bad) = (Some(now), None);
+                self.rank = transcript.rank;
             }
             Verdict::Failed(_) => {
                 self.passing = false;

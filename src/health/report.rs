@@ -38,6 +38,7 @@ pub fn leader_changed(service: &ServiceName, change: &Change) {
         Why::Promoted => "it was promoted",
         Why::OnlyClaimant => "it alone claims the lead",
         Why::LedBefore => "it led before the start",
+        Why::HighestRank => "it has the highest rank of those that claim the lead",
         Why::IncumbentDown => "the one before is down, and nobody can take its place",
         Why::IncumbentGone => "the one before was taken away, and nobody can take its place",
     };

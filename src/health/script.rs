@@ -15,6 +15,7 @@ use crate::config::names::TargetAddress;
 use crate::health::fault::{Fault, FaultKind, FaultStep};
 use crate::health::fill::{Facts, NoCapture, describe, holds, symbol};
 use crate::health::framing::{Exchange, Known};
+use crate::health::rank::Rank;
 use crate::health::search::Search;
 use crate::health::shown::Masker;
 use crate::health::verdict::{OwnTrouble, Verdict};
@@ -176,6 +177,12 @@ impl<'a> Interpreter<'a> {
     /// The steps that were met since this was asked last.
     pub fn take_met(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.met)
+    }
+
+    /// The rank that a pass gives the target, or why it gives none; `None`: nobody asks for one.
+    pub fn rank(&self) -> Option<Result<Rank, String>> {
+        let template = self.script.rank.as_ref().filter(|_| self.verdict == Some(Verdict::Passed));
+        template.map(|template| Rank::of(template, &self.facts, &self.masker))
     }
 
     /// A step's command as a person would write it.

@@ -32,7 +32,7 @@ pub(crate) fn compare(name: &str, operator: Operator, right: &str) -> Action {
 
 pub(crate) fn script(actions: Vec<Action>) -> Script {
     let steps = actions.into_iter().map(|action| Step { action, timeout: None }).collect();
-    Script { steps, framing: Framing::Detect }
+    Script { steps, framing: Framing::Detect, rank: None }
 }
 
 /// The page's own example.

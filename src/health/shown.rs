@@ -41,6 +41,11 @@ impl Masker {
         Self { secrets }
     }
 
+    /// Are these bytes one of the secrets?
+    pub fn is_secret(&self, bytes: &[u8]) -> bool {
+        self.secrets.iter().any(|secret| secret == bytes)
+    }
+
     /// How many bytes beyond an excerpt's cap must be at hand so that no secret is cut in two.
     pub fn overhang(&self) -> usize {
         self.secrets.iter().map(Vec::len).max().unwrap_or(0)

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::health::rank::Rank;
 use crate::health::shown::Masker;
 use crate::health::verdict::Verdict;
 
@@ -27,6 +28,8 @@ pub struct Transcript {
     pub took: Duration,
     /// The verdict.
     pub verdict: Verdict,
+    /// The rank that a pass gives its target, where one is asked for and was found.
+    pub rank: Option<Rank>,
 }
 
 /// One thing that happened.
@@ -67,6 +70,8 @@ pub enum Event {
     Closed,
     /// A system error, in its own words.
     Error(String),
+    /// The rank that the pass gives the target, or why it gives none.
+    Ranked(Result<Rank, String>),
 }
 
 /// Writes a transcript while a check runs.
@@ -77,6 +82,7 @@ pub struct Recorder {
     decided_after: Option<usize>,
     omitted: usize,
     hearing: Option<Hearing>,
+    rank: Option<Rank>,
 }
 
 /// What is being heard during one step.
@@ -91,14 +97,15 @@ struct Hearing {
 impl Transcript {
     /// The transcript of a run that had nothing to say but its verdict, such as a refused connect.
     pub fn of_verdict(verdict: Verdict, took: Duration) -> Self {
-        Self { entries: Vec::new(), decided_after: 0, omitted: 0, took, verdict }
+        Self { entries: Vec::new(), decided_after: 0, omitted: 0, took, verdict, rank: None }
     }
 }
 
 impl Recorder {
     /// An empty transcript, in which the secrets that `masker` knows will not appear.
     pub fn new(masker: Masker) -> Self {
-        Self { masker, entries: Vec::new(), decided_after: None, omitted: 0, hearing: None }
+        let (entries, decided_after, omitted) = (Vec::new(), None, 0);
+        Self { masker, entries, decided_after, omitted, hearing: None, rank: None }
     }
 
     /// Something happened that has no bytes.
@@ -127,6 +134,12 @@ impl Recorder {
         }
     }
 
+    /// The run gives its target this rank, or none, and why.
+    pub fn ranked(&mut self, at: Duration, rank: Result<Rank, String>) {
+        self.rank = rank.as_ref().ok().copied();
+        self.note(at, None, Event::Ranked(rank));
+    }
+
     /// The verdict stands; what follows is a farewell.
     pub fn decided(&mut self) {
         self.close_hearing();
@@ -136,9 +149,9 @@ impl Recorder {
     /// The run is over; its verdict came after `took`.
     pub fn finish(mut self, took: Duration, verdict: Verdict) -> Transcript {
         self.close_hearing();
-        let Self { entries, decided_after, omitted, .. } = self;
+        let Self { entries, decided_after, omitted, rank, .. } = self;
         let decided_after = decided_after.unwrap_or(entries.len());
-        Transcript { entries, decided_after, omitted, took, verdict }
+        Transcript { entries, decided_after, omitted, took, verdict, rank }
     }
 
     fn close_hearing(&mut self) {
@@ -204,6 +217,8 @@ impl fmt::Display for Event {
             Self::Waited(pause) => write!(f, "waited {pause:?}"),
             Self::Closed => f.write_str("the target closed"),
             Self::Error(words) => f.write_str(words),
+            Self::Ranked(Ok(rank)) => write!(f, "rank {rank}"),
+            Self::Ranked(Err(why)) => write!(f, "no rank: {why}"),
         }
     }
 }

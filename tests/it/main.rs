@@ -26,6 +26,7 @@ mod naming;
 mod postgres;
 mod presets;
 mod probing;
+mod ranking;
 mod redis_leader;
 mod relaying;
 mod reloading;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use stagedoor::config::check::{Check, CheckKind};
 use stagedoor::config::environment::Environment;
 use stagedoor::config::layers::SettingsSources;
 use stagedoor::config::load::{Loaded, Sources, load};
@@ -89,6 +90,23 @@ fn a_leader_needs_a_check_of_every_target_and_a_word_for_no() {
     said(&pair("", leader, greeting), Severity::Warning, "never \"not leader\"");
     let reject = r#"{ "name": "reject", "message": "220 standby" }, "#;
     assert_eq!(told(&pair("", leader, &format!("{reject}{greeting}"))), []);
+}
+
+#[test]
+fn a_rank_belongs_to_the_check_that_makes_its_captures_and_to_a_leader() {
+    let capture = r#"{ "name": "expect_regex", "message": "offset:(?<offset>[0-9]+);" }"#;
+    let ranked = |proxy: &str| {
+        let text = pair("", proxy, &format!("{SEND}, {EXPECT}, {capture}"));
+        text.replace("\"commands\":", "\"rank\": \"${capture.offset}\", \"commands\":")
+    };
+    let checks = service(&ranked("")).health.unwrap().checks.clone();
+    let has_rank =
+        |check: &Check| matches!(&check.kind, CheckKind::Script(script) if script.rank.is_some());
+    assert!(checks.len() == 2 && checks.iter().all(|check| has_rank(check)));
+    let without = ranked("\"balance\": \"first\",");
+    assert!(!service(&without).health.unwrap().checks.iter().any(|check| has_rank(check)));
+    let what = "a rank does nothing here: only a leader is told apart by it".to_owned();
+    assert_eq!(told(&without), [(Severity::Warning, what)]);
 }
 
 #[test]

@@ -23,6 +23,10 @@ pub struct UptimeTests {
     pub check: Option<String>,
     /// The parameters of `check`.
     pub with: Option<BTreeMap<String, String>>,
+    /// With `balance = "leader"`: a whole number made of a check's captures, such as
+    /// "${capture.offset}". Where several targets claim the lead and nothing else tells them apart,
+    /// the one with the highest leads.
+    pub rank: Option<Message>,
     /// Times and counts.
     pub config: Option<UptimeConfig>,
 }

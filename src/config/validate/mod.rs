@@ -7,6 +7,7 @@ pub mod leader;
 pub mod limits;
 pub mod node;
 pub mod pool;
+pub mod rank;
 pub mod report;
 pub mod script;
 pub mod service;

@@ -43,14 +43,14 @@ pub fn script(
             continue;
         };
         captures_exist(&action, &captures, &at.key("message"), report);
-        captures.extend(captures_of(&action));
+        captures.extend(action.captures().map(str::to_owned));
         steps.push(Step { action, timeout: own_timeout(command, &at, report) });
     }
     if whole {
         rejects_have_an_expect(&steps, at, report);
         something_is_asked(&steps, at, report);
     }
-    Script { steps, framing }
+    Script { steps, framing, rank: None }
 }
 
 /// The bytes of a template that has no holes but secrets.
@@ -239,21 +239,6 @@ fn captures_exist(
             None => format!("capture it before: expect_regex \"…(?<{name}>…)\""),
         };
         report.error(at, format!("nothing before this captures `{name}`"), right);
-    }
-}
-
-fn captures_of(action: &Action) -> Vec<String> {
-    match action {
-        Action::Expect(Matcher::Regex(pattern)) => {
-            pattern.regex().capture_names().flatten().map(str::to_owned).collect()
-        }
-        Action::Expect(Matcher::Bytes(_))
-        | Action::Send(_)
-        | Action::SendResp(_)
-        | Action::Reject(_)
-        | Action::ExpectClose
-        | Action::Compare(_)
-        | Action::Wait(_) => Vec::new(),
     }
 }
 

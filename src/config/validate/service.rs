@@ -16,7 +16,7 @@ use crate::config::problem::Complaint;
 use crate::config::tree::Tree;
 use crate::config::validate::checks::{self, Around, Named};
 use crate::config::validate::report::Report;
-use crate::config::validate::{leader, limits, pool};
+use crate::config::validate::{leader, limits, pool, rank};
 
 const NAME_LIMIT: usize = 128;
 
@@ -82,6 +82,7 @@ pub fn service(
     }
     leader::settle(&mut pool, &list, proxy.balance.is_some(), report);
     let led = pool.balance == Balance::Leader;
+    rank::settle(uptime.rank.as_ref(), &pool, &mut list, holes, report);
     let thresholds = checks::thresholds(uptime.config.as_ref(), led, report);
     tell_of_unchecked(&pool, &list, report);
     let health = HealthSpec { checks: list, thresholds };

@@ -1,0 +1,81 @@
+//! `uptime_tests.rank` → the number that a pass gives its target.
+
+use std::sync::Arc;
+
+use crate::config::check::{Check, CheckKind, Part, Template};
+use crate::config::escape;
+use crate::config::file::scalars::Message;
+use crate::config::model::{Balance, Pool};
+use crate::config::parameters::Holes;
+use crate::config::place::KeyPath;
+use crate::config::problem::{Complaint, did_you_mean};
+use crate::config::validate::report::Report;
+
+/// Gives the checks the rank that is written, each target's to the first check that makes all of
+/// its captures.
+pub fn settle(
+    written: Option<&Message>,
+    pool: &Pool,
+    checks: &mut [Arc<Check>],
+    holes: Holes<'_>,
+    report: &mut Report<'_>,
+) {
+    let at = KeyPath::dotted("uptime_tests.rank");
+    let Some(written) = written else { return };
+    let Some(rank) = report.keep_message(&at, template(&written.0, holes)) else { return };
+    if pool.balance != Balance::Leader {
+        let what = "a rank does nothing here: only a leader is told apart by it";
+        report.warning(&at, what, "write proxy.balance = \"leader\", or take the rank out");
+        return;
+    }
+    let is_tainted = report.is_tainted(&KeyPath::dotted("uptime_tests"));
+    for target in &pool.targets {
+        let is_own = |check: &&mut Arc<Check>| check.target.as_ref() == Some(&target.key);
+        let mut own: Vec<&mut Arc<Check>> = checks.iter_mut().filter(is_own).collect();
+        if let Some(check) = own.iter_mut().find(|check| lacks(&rank, check).is_none()) {
+            if let CheckKind::Script(script) = &mut Arc::make_mut(check).kind {
+                script.rank = Some(rank.clone());
+            }
+            continue;
+        }
+        // Whatever keeps a check from being read keeps its captures from being known, and that a
+        // target has no check is told already.
+        let Some(lacking) = own.first().and_then(|check| lacks(&rank, check)) else { continue };
+        if !is_tainted {
+            let captures = own.iter().flat_map(|check| captures(check));
+            let right = match did_you_mean(&lacking, captures) {
+                Some(meant) => format!("did you mean `${{capture.{meant}}}`?"),
+                None => format!("capture it in its check: expect_regex \"…(?<{lacking}>…)\""),
+            };
+            let what = format!("no check of {} captures `{lacking}`", target.name);
+            report.error(&at, what, right);
+            return;
+        }
+    }
+}
+
+fn template(written: &str, holes: Holes<'_>) -> Result<Template, Complaint> {
+    let template = escape::template(written, holes)?;
+    if template.parts.iter().any(|part| matches!(part, Part::Secret(_))) {
+        let right = "write ${capture.NAME}; `status` shows what a rank is";
+        return Err(Complaint::new("a rank is made of no secret", right));
+    }
+    if template.captures().next().is_none() {
+        let right = "write ${capture.NAME}, with what an expect_regex captures";
+        return Err(Complaint::new("without a capture every target has the same rank", right));
+    }
+    Ok(template)
+}
+
+/// The first capture of a rank that a check does not make.
+fn lacks(rank: &Template, check: &Check) -> Option<Arc<str>> {
+    rank.captures().find(|name| captures(check).all(|made| *made != ***name)).cloned()
+}
+
+fn captures(check: &Check) -> impl Iterator<Item = &str> {
+    let script = match &check.kind {
+        CheckKind::Script(script) => Some(script),
+        CheckKind::Http(_) => None,
+    };
+    script.into_iter().flat_map(|script| script.captures())
+}
