@@ -1,5 +1,9 @@
 //! A probe from its first step: resolve, dial, then run what the check asks. Never later than the
 //! check's timeout, and always with a verdict.
+//!
+//! A reset is no verdict yet: it may be a process that died, or one that lives and closed this
+//! connection only, as Redis does to all its clients when Sentinel promotes it. So it is asked once
+//! more at once: where a process died nobody listens, or whoever forwards for it resets again.
 
 use tokio::time::Instant;
 
@@ -17,6 +21,21 @@ use crate::net::tuning::Tuning;
 /// Probes once: on the road that sessions take, to the address that they dial.
 pub async fn probe(check: &Check, names: &NameBook) -> Transcript {
     let started = Instant::now();
+    let first = ask(check, names, started).await;
+    if !is_reset(&first.verdict) {
+        return first;
+    }
+    ask(check, names, started).await.after(first)
+}
+
+fn is_reset(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Failed(fault) => fault.kind == FaultKind::Reset,
+        Verdict::Passed | Verdict::CouldNotRun(_) => false,
+    }
+}
+
+async fn ask(check: &Check, names: &NameBook, started: Instant) -> Transcript {
     let deadline = started + check.timeout;
     let destination = match names.resolve(&check.address) {
         Ok(destination) => destination,

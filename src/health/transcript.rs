@@ -99,6 +99,14 @@ impl Transcript {
     pub fn of_verdict(verdict: Verdict, took: Duration) -> Self {
         Self { entries: Vec::new(), decided_after: 0, omitted: 0, took, verdict, rank: None }
     }
+
+    /// The same run, which began with an attempt that came to nothing.
+    pub fn after(self, first: Self) -> Self {
+        let decided_after = first.entries.len() + self.decided_after;
+        let omitted = first.omitted + self.omitted;
+        let entries = first.entries.into_iter().chain(self.entries).collect();
+        Self { entries, decided_after, omitted, ..self }
+    }
 }
 
 impl Recorder {

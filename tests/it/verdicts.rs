@@ -105,6 +105,41 @@ fn contradictions_that_alternate_with_passes_take_a_target_down_once() {
     assert_eq!(health(&stagedoor, 0), "down");
 }
 
+/// A judge that says no, then resets so many connections, then says yes.
+fn promoted_after_resets(resets: usize) -> Target {
+    let asked = AtomicUsize::new(0);
+    speaker(move |stream, _| match asked.fetch_add(1, Ordering::Relaxed) {
+        0..5 => say(stream, info("slave").as_bytes()),
+        number if number < 5 + resets => Then::Reset,
+        _ => say(stream, info("master").as_bytes()),
+    })
+}
+
+/// What is logged of a replica that becomes master after resets, while its old master still passes.
+fn claim_after_resets(resets: usize) -> String {
+    let (old, new, listen) = (Actor::playing("master"), promoted_after_resets(resets), free_port());
+    let mut definition = definition(listen, &[(old.target(), old.target()), (&new, &new)]);
+    definition["proxy"]["balance"] = json!("leader");
+    let stagedoor = Stagedoor::run(&definition);
+    stagedoor.logged(&format!("target {} is up", new.address()));
+    let claim = |line: &String| line.contains("leads: it was promoted") || line.contains("too;");
+    eventually("it claims the lead", || stagedoor.log().into_iter().find(claim))
+}
+
+#[test]
+fn a_reset_of_a_server_that_lives_is_no_death() {
+    // Sentinel has whom it promotes close all connections, and that may be a check's.
+    let line = claim_after_resets(1);
+    assert!(line.contains("it was promoted"), "{line}");
+}
+
+#[test]
+fn a_server_that_resets_again_at_once_has_died() {
+    // As behind a forwarder that accepts for it.
+    let line = claim_after_resets(2);
+    assert!(line.contains("claims the lead too"), "{line}");
+}
+
 #[test]
 fn two_claimants_at_the_start_mean_nobody_and_an_alarm_until_one_says_no() {
     let (one, two) = (Actor::playing("master"), Actor::playing("master"));
