@@ -16,6 +16,7 @@ mod dialling;
 mod docs;
 #[cfg(feature = "chaos")]
 mod failing;
+mod failover;
 mod faults;
 mod floors;
 mod formats;

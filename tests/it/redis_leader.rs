@@ -1,34 +1,15 @@
 //! The main job: the page's Redis definition, on real Redis servers, with the role swapped.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::harness::eventually::eventually;
+use crate::harness::page;
 use crate::harness::port::free_port;
 use crate::harness::redis::{Client, Redis};
 use crate::harness::stagedoor::Stagedoor;
 
-/// The page's own definition with only addresses changed.
 fn definition(listen: u16, targets: &[&Redis]) -> Value {
-    let url = |redis: &&Redis| format!("127.0.0.1:{}", redis.port());
-    let check = |redis: &&Redis| {
-        json!({ "url": url(redis), "commands": [
-            { "name": "send", "message": "PING\r\n" },
-            { "name": "expect", "message": "+PONG" },
-            { "name": "send", "message": "info  replication\r\n" },
-            { "name": "expect", "message": "role:master" },
-            { "name": "send", "message": "QUIT\r\n" },
-            { "name": "send", "message": "+OK" },
-        ] })
-    };
-    json!({
-        "name": "Redis Sentinel",
-        "listen_port": listen,
-        "protocol": "tcp",
-        "enable_load_balancing": true,
-        "proxy": { "target_list": targets.iter().map(url).collect::<Vec<_>>() },
-        "check_host_against_uptime_tests": true,
-        "uptime_tests": { "check_list": targets.iter().map(check).collect::<Vec<_>>() },
-    })
+    page::definition(listen, &targets.iter().map(|redis| redis.address()).collect::<Vec<_>>())
 }
 
 fn role(client: &mut Client) -> Option<String> {

@@ -1,69 +1,107 @@
 //! A real redis-server, and just enough of its protocol to talk to it in a test.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use crate::harness::eventually::eventually;
 use crate::harness::port::free_port;
 
-/// A running redis-server; killed when dropped.
+/// Where a test looks at servers from: no network that a test breaks is ever broken for it.
+pub(crate) const OBSERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 99);
+
+/// Longer than a healthy server takes to answer, however busy the machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A redis-server; killed when dropped. It listens at one address of the loopback, and connects
+/// to others from there too, so that packets tell who sent them.
 pub(crate) struct Redis {
     child: Child,
-    port: u16,
-    _folder: tempfile::TempDir,
+    address: SocketAddrV4,
+    folder: tempfile::TempDir,
 }
 
 impl Redis {
     /// Starts a stand-alone master.
     pub(crate) fn master() -> Self {
-        Self::start(free_port(), &[])
+        Self::master_at(Ipv4Addr::LOCALHOST)
     }
 
     /// Starts a replica of `master`, and waits until it is in step.
     pub(crate) fn replica_of(master: &Self) -> Self {
-        let replica =
-            Self::start(free_port(), &["--replicaof", "127.0.0.1", &master.port.to_string()]);
-        eventually("the replica is in step", || {
-            replica.info().contains("master_link_status:up").then_some(())
-        });
+        Self::replica_at(Ipv4Addr::LOCALHOST, master)
+    }
+
+    /// A master at an address of its own.
+    pub(crate) fn master_at(ip: Ipv4Addr) -> Self {
+        Self::start(ip, &[])
+    }
+
+    /// A replica at an address of its own.
+    pub(crate) fn replica_at(ip: Ipv4Addr, master: &Self) -> Self {
+        let (host, port) = (master.address.ip().to_string(), master.port().to_string());
+        let replica = Self::start(ip, &["--replicaof", &host, &port]);
+        replica.wait_for_sync();
         replica
     }
 
     /// Starts one with further arguments, such as a password.
     pub(crate) fn with(arguments: &[&str]) -> Self {
-        Self::start(free_port(), arguments)
+        Self::start(Ipv4Addr::LOCALHOST, arguments)
     }
 
-    fn start(port: u16, arguments: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--repl-diskless-sync-delay", "0", "--dir"])
-            .arg(folder.path())
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed: `make test` does that");
-        let redis = Self { child, port, _folder: folder };
+    fn start(ip: Ipv4Addr, arguments: &[&str]) -> Self {
+        let (address, folder) = (SocketAddrV4::new(ip, free_port()), tempfile::tempdir());
+        let folder = folder.expect("a temporary folder");
+        let redis = Self { child: launch(address, &folder, arguments), address, folder };
         eventually("redis-server answers", || {
-            let mut client = Client::try_connect(port)?;
-            let reply = client.try_call("PING")?;
+            let reply = redis.observe()?.try_call("PING")?;
             (reply == "+PONG" || reply.starts_with("-NOAUTH")).then_some(())
         });
         redis
     }
 
+    /// Starts it again after it was killed, as a stand-alone master with what it had saved, and
+    /// waits until it listens; it may still be loading.
+    pub(crate) fn start_again(&mut self, arguments: &[&str]) {
+        self.child = launch(self.address, &self.folder, arguments);
+        eventually("redis-server listens", || self.observe());
+    }
+
+    /// Kills it, as a crash does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a child can be awaited");
+    }
+
     /// Its port.
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.address.port()
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> SocketAddrV4 {
+        self.address
     }
 
     /// One command to the server itself, past any proxy.
     pub(crate) fn call(&self, command: &str) -> String {
-        Client::connect(self.port).call(command)
+        self.observe().expect("the server listens").call(command)
+    }
+
+    /// A connection to the server itself, past any proxy; `None` if it does not listen.
+    pub(crate) fn observe(&self) -> Option<Client> {
+        Client::from(OBSERVER, self.address)
+    }
+
+    /// Waits until it is in step with its master.
+    pub(crate) fn wait_for_sync(&self) {
+        eventually("the replica is in step", || {
+            self.info().contains("master_link_status:up").then_some(())
+        });
     }
 
     /// `INFO replication`.
@@ -78,7 +116,8 @@ impl Redis {
 
     /// Makes it a replica of `master`.
     pub(crate) fn demote_under(&self, master: &Self) {
-        assert_eq!(self.call(&format!("REPLICAOF 127.0.0.1 {}", master.port)), "+OK");
+        let (ip, port) = (master.address.ip(), master.port());
+        assert_eq!(self.call(&format!("REPLICAOF {ip} {port}")), "+OK");
     }
 
     /// Sends it a signal.
@@ -90,9 +129,31 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        self.child.kill().expect("a child can be killed");
-        self.child.wait().expect("a child can be awaited");
+        self.kill();
     }
+}
+
+fn launch(address: SocketAddrV4, folder: &tempfile::TempDir, arguments: &[&str]) -> Child {
+    let (ip, port) = (address.ip().to_string(), address.port().to_string());
+    Command::new("redis-server")
+        .args(["--port", &port, "--bind", &ip, "--bind-source-addr", &ip])
+        .args([
+            "--protected-mode",
+            "no",
+            "--enable-debug-command",
+            "yes",
+            "--save",
+            "",
+            "--repl-diskless-sync-delay",
+            "0",
+            "--dir",
+        ])
+        .arg(folder.path())
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed: `make test` does that")
 }
 
 /// A client of a Redis server, or of a proxy before one.
@@ -108,8 +169,18 @@ impl Client {
 
     /// Connects, or not.
     pub(crate) fn try_connect(port: u16) -> Option<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+        Self::from(Ipv4Addr::UNSPECIFIED, SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+    }
+
+    /// Connects from one address (or whichever it is) to another, or not.
+    pub(crate) fn from(source: Ipv4Addr, address: SocketAddrV4) -> Option<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
+        if !source.is_unspecified() {
+            socket.bind(&SocketAddrV4::new(source, 0).into()).ok()?;
+        }
+        socket.connect_timeout(&address.into(), PATIENCE).ok()?;
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
         Some(Self { stream: BufReader::new(stream) })
     }
 
@@ -143,6 +214,17 @@ impl Client {
         self.stream.read_exact(&mut body).ok()?;
         body.truncate(body.len() - 2);
         String::from_utf8(body).ok()
+    }
+
+    /// Reads one reply that is a list of bulk strings.
+    pub(crate) fn list(&mut self) -> Option<Vec<String>> {
+        let length = self.reply()?.strip_prefix('*')?.parse().ok()?;
+        (0..length).map(|_| self.reply()).collect()
+    }
+
+    /// The connection itself.
+    pub(crate) fn stream(&self) -> &TcpStream {
+        self.stream.get_ref()
     }
 
     /// Waits until the other side has closed the connection, cleanly or not.

@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::Instant;
 
 use crate::harness::eventually::eventually;
 
@@ -16,7 +17,7 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_stagedoor");
 pub(crate) struct Stagedoor {
     child: Child,
     folder: tempfile::TempDir,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<Vec<(Instant, String)>>>,
 }
 
 impl Stagedoor {
@@ -111,7 +112,15 @@ impl Stagedoor {
 
     /// Everything logged so far.
     pub(crate) fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().map(|(_, line)| line.clone()).collect()
+    }
+
+    /// When the first line after the first `mark` came that contains one of these.
+    pub(crate) fn when_logged(&self, mark: usize, texts: &[&str]) -> Option<Instant> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let says = |line: &str| texts.iter().any(|text| line.contains(text));
+        log.iter().skip(mark).find(|(_, line)| says(line)).map(|(at, _)| *at)
     }
 
     /// What it has complained of: everything at `warn` or above.
@@ -204,8 +213,8 @@ fn socket_in(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("control.sock")
 }
 
-fn follow(stderr: std::process::ChildStderr, log: &Mutex<Vec<String>>) {
+fn follow(stderr: std::process::ChildStderr, log: &Mutex<Vec<(Instant, String)>>) {
     for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-        log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        log.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), line));
     }
 }
