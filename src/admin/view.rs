@@ -42,6 +42,8 @@ pub struct ServiceView {
     pub accepted: u64,
     /// Sessions turned away.
     pub refused: u64,
+    /// Clients with which TLS did not come about.
+    pub failed_handshakes: u64,
     /// Dials that failed.
     pub failed_dials: u64,
     /// Sessions cut.

@@ -182,6 +182,7 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
         live: counts.live.get(),
         accepted: counts.accepted.get(),
         refused: counts.refused.get(),
+        failed_handshakes: counts.failed_handshakes.get(),
         failed_dials: counts.failed_dials.get(),
         cut: counts.cut.get(),
         held: counts.held.get(),

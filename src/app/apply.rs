@@ -200,8 +200,8 @@ async fn start_listener(house: &House, address: &ListenAddress) {
     }
     let local = house.sockets.local_address(address).map(|local| local.to_string());
     let shown = local.unwrap_or_else(|| address.to_string());
-    if let Some(live) = house.live.load().at(address) {
-        log::info!("listening on {shown} for service \"{}\"", live.service().name);
+    if let Some(port) = house.live.load().at(address) {
+        log::info!("listening on {shown} for {port}");
     }
 }
 

@@ -151,6 +151,7 @@ mod tests {
             live: 1,
             accepted: 12,
             refused: 2,
+            failed_handshakes: 0,
             failed_dials: 0,
             cut: 3,
             held: 0,

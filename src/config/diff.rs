@@ -90,10 +90,10 @@ fn service_change(old: &Arc<Service>, new: &Arc<Service>) -> Option<ServiceChang
     if old == new {
         return None;
     }
-    let Service { name: _, source: _, listen, protocol, pool, limits, health } = &**old;
+    let Service { name: _, source: _, listen, protocol, answers, pool, limits, health } = &**old;
     Some(ServiceChange {
         listen: *listen != new.listen,
-        table: *protocol != new.protocol || *pool != new.pool,
+        table: *protocol != new.protocol || *answers != new.answers || *pool != new.pool,
         checks: *health != new.health,
         limits: *limits != new.limits,
         old: Arc::clone(old),
@@ -144,6 +144,7 @@ mod tests {
     use super::*;
     use crate::config::model::{Balance, Closing, Pool, Protocol, SessionLimits, Target};
     use crate::config::names::{ListenAddress, ServiceName, TargetAddress};
+    use crate::config::tls::Answers;
 
     /// A service in which five small numbers decide what it is.
     fn service(name: u8, [file, port, targets, limit, checks]: [u8; 5]) -> Arc<Service> {
@@ -177,6 +178,7 @@ mod tests {
             source: Path::new(&format!("f{file}")).into(),
             listen: ListenAddress::AnyOnPort(1_000 + u16::from(port)),
             protocol: Protocol::Tcp,
+            answers: Answers::default(),
             pool,
             limits: SessionLimits { idle_timeout, ..SessionLimits::default() },
             health,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::config::check::HealthSpec;
 use crate::config::names::{ListenAddress, ServiceName, TargetAddress, TargetKey};
+use crate::config::tls::{Answers, Termination};
 
 /// Everything one process runs: its node settings and its services.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -86,6 +87,8 @@ pub struct Service {
     pub listen: ListenAddress,
     /// What its clients speak.
     pub protocol: Protocol,
+    /// Which connections to its port are its own, where several services share it.
+    pub answers: Answers,
     /// Its targets and how one is chosen.
     pub pool: Pool,
     /// Bounds on its sessions.
@@ -94,11 +97,15 @@ pub struct Service {
     pub health: Option<Arc<HealthSpec>>,
 }
 
-/// What the clients of a service speak. TLS termination and pass-through join here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the clients of a service speak.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Protocol {
     /// Bytes, relayed as they come.
     Tcp,
+    /// TLS, ended here.
+    Tls(Arc<Termination>),
+    /// TLS, routed by its SNI and relayed as it comes.
+    TlsPassthrough,
 }
 
 /// The targets of a service and how one is chosen for a connection.
@@ -264,6 +271,30 @@ impl fmt::Display for Balance {
 }
 
 impl Service {
+    /// Must its clients show a certificate?
+    pub fn is_mutual(&self) -> bool {
+        match &self.protocol {
+            Protocol::Tls(termination) => termination.client_auth.is_some(),
+            Protocol::Tcp | Protocol::TlsPassthrough => false,
+        }
+    }
+
+    /// Is TLS ended here?
+    pub fn ends_tls(&self) -> bool {
+        match self.protocol {
+            Protocol::Tls(_) => true,
+            Protocol::Tcp | Protocol::TlsPassthrough => false,
+        }
+    }
+
+    /// Does a client's first message say whether a connection is this service's?
+    pub fn is_chosen_by_hello(&self) -> bool {
+        match self.protocol {
+            Protocol::Tcp => false,
+            Protocol::Tls(_) | Protocol::TlsPassthrough => true,
+        }
+    }
+
     /// Does anything judge its targets? Else all of them are taken to be up.
     pub fn is_judged(&self) -> bool {
         self.pool.check_health && self.health.is_some()

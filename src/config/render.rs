@@ -92,6 +92,11 @@ fn place_elements<'a>(place: &Place, label: Option<&'a str>) -> Vec<Element<'a>>
     }
     let position = place.position();
     let line = Line::around(&source.text, place.span());
+    if line.holds_key {
+        let origin = Origin::path(source.name.clone()).line(position.line);
+        let origin = origin.char_column(position.column).into();
+        return [origin].into_iter().chain(label_of(label)).collect();
+    }
     let kind = if label.is_some() { AnnotationKind::Context } else { AnnotationKind::Primary };
     let mark = kind.span(line.mark.clone()).label(label.map(str::to_owned));
     let snippet = Snippet::source(line.text).line_start(position.line).annotation(mark);
@@ -112,6 +117,8 @@ struct Line {
     text: String,
     mark: std::ops::Range<usize>,
     cut: bool,
+    /// Of a private key that is written inline: never to be shown.
+    holds_key: bool,
 }
 
 impl Line {
@@ -121,8 +128,11 @@ impl Line {
         let whole = text[start..end].trim_end_matches('\r');
         let mark = span.start - start..span.end.min(end).max(span.start) - start;
         let mark = mark.start.min(whole.len())..mark.end.min(whole.len());
+        let block = text[..start].rfind("-----BEGIN ").map_or("", |at| &text[at..start]);
+        let is_within = block.contains("PRIVATE KEY") && !block.contains("-----END ");
+        let holds_key = is_within || whole.contains("PRIVATE KEY-");
         if whole.len() <= LINE_LIMIT {
-            return Self { text: whole.to_owned(), mark, cut: false };
+            return Self { text: whole.to_owned(), mark, cut: false, holds_key };
         }
         let from = whole.floor_char_boundary(mark.start.saturating_sub(BEFORE_MARK));
         let to = whole.floor_char_boundary((from + LINE_LIMIT).min(whole.len()));
@@ -130,7 +140,7 @@ impl Line {
         let trail = if to < whole.len() { "…" } else { "" };
         let shift = |at: usize| at.clamp(from, to) - from + lead.len();
         let mark = shift(mark.start)..shift(mark.end);
-        Self { text: format!("{lead}{}{trail}", &whole[from..to]), mark, cut: true }
+        Self { text: format!("{lead}{}{trail}", &whole[from..to]), mark, cut: true, holds_key }
     }
 }
 
@@ -161,6 +171,21 @@ mod tests {
         let shown = text(&[problem(&long, "MARK")], false);
         assert!(shown.contains("a.json:1:100001") && shown.contains("MARK"), "{shown}");
         assert!(shown.len() < 1_000, "{}", shown.len());
+    }
+
+    #[test]
+    fn no_line_of_a_private_key_is_ever_shown() {
+        let pem = "-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----";
+        let lines = format!("a = \"\"\"\n{pem}\n\"\"\"\nb = 70000\n");
+        for marked in ["-----BEGIN", "SECRET", "-----END"] {
+            let shown = text(&[problem(&lines, marked)], false);
+            assert!(shown.contains("a.json:") && !shown.contains("SECRET"), "{shown}");
+        }
+        assert!(text(&[problem(&lines, "70000")], false).contains("b = 70000"));
+        let one =
+            format!("{{ \"a\": \"{}\", \"b\": 70000 }}", lines.replace('\n', &" ".repeat(400)));
+        let shown = text(&[problem(&one, "70000")], false);
+        assert!(!shown.contains("SECRET"), "{shown}");
     }
 
     #[test]

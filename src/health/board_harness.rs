@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::config::check::{Check, CheckKind, HealthSpec, Script, Thresholds};
 use crate::config::model::{Balance, Closing, Pool, Protocol, Service, SessionLimits, Target};
 use crate::config::names::{ListenAddress, ServiceName, TargetAddress, TargetKey};
+use crate::config::tls::Answers;
 use crate::health::board::ServiceBoard;
 use crate::health::effect::{Effect, Finished};
 use crate::health::leader_tests::verdict;
@@ -41,6 +42,7 @@ pub(crate) fn service(targets: &str, balance: Balance) -> Service {
         source: Path::new("redis.json").into(),
         listen: ListenAddress::AnyOnPort(6379),
         protocol: Protocol::Tcp,
+        answers: Answers::default(),
         pool: Pool {
             targets: targets.chars().map(|name| Target::at(address(name))).collect(),
             balance,

@@ -1,8 +1,10 @@
 //! Floor 2: bytes meet sockets. Knows no routes and no health.
 
 pub mod accept;
+pub mod client_verifier;
 pub mod dial;
 pub mod endpoint;
+pub mod hello;
 pub mod listen;
 pub mod names;
 pub mod peer;
@@ -14,6 +16,7 @@ pub mod socket;
 #[cfg(test)]
 mod socket_tests;
 pub mod stream;
+pub mod tls_server;
 pub mod tuning;
 
 #[cfg(test)]

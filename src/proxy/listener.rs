@@ -171,12 +171,12 @@ fn hand_over(args: &ListenerArgs, connection: Accepted, permit: Permit) {
     let now = Instant::now();
     let worker = Worker::least_busy(&args.workers, now);
     let index = args.workers.iter().position(|other| Arc::ptr_eq(other, &worker));
-    let Some(live) = args.live.load().at(&args.listen).cloned() else {
+    let Some(port) = args.live.load().at(&args.listen).cloned() else {
         log::info!(listen:% = args.listen; "connection closed: its service is gone");
         return;
     };
     let Accepted { fd, peer } = connection;
-    let incoming = Incoming { fd, peer, live, permit, seat: worker.seat(), queued: now };
+    let incoming = Incoming { fd, peer, port, permit, seat: worker.seat(), queued: now };
     match (worker.push(incoming), index) {
         (Ok(true), Some(index)) => {
             args.routers[index].tell(Wake);

@@ -4,15 +4,19 @@
 //! counts and permits of a service go over from one generation to the next.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::config::model::{Model, Service};
+use crate::config::model::{Model, Protocol, Service};
 use crate::config::names::{ListenAddress, ServiceName};
 use crate::events::watch::FailoverWatch;
+use crate::net::tls_server::TlsServer;
 use crate::proxy::permits::{Permit, Permits};
+use crate::routing::hello::HelloTable;
 use crate::routing::table::Table;
 use crate::telemetry::counts::ServiceCounts;
 
@@ -22,8 +26,26 @@ pub type LiveCell = Arc<ArcSwap<LiveServices>>;
 /// Every service in force.
 #[derive(Debug, Default)]
 pub struct LiveServices {
-    by_address: HashMap<ListenAddress, Arc<LiveService>>,
+    by_address: HashMap<ListenAddress, Arc<LivePort>>,
     by_name: HashMap<ServiceName, Arc<LiveService>>,
+}
+
+/// Who answers at one listening address.
+#[derive(Debug)]
+pub enum LivePort {
+    /// One service, whoever comes.
+    One(Arc<LiveService>),
+    /// Whose a connection is shows in the client's hello.
+    Hello(HelloPort),
+}
+
+/// A port whose services are told apart by what a client asks for.
+#[derive(Debug)]
+pub struct HelloPort {
+    /// The services of the port.
+    pub table: HelloTable<Arc<LiveService>>,
+    /// How long a client may take to say whom it wants: the longest time that any of them gives.
+    pub handshake_timeout: Duration,
 }
 
 /// One service in force.
@@ -31,6 +53,8 @@ pub struct LiveServices {
 pub struct LiveService {
     /// Its routes.
     pub table: Table,
+    /// Its end of TLS, where TLS is ended.
+    pub tls: Option<TlsServer>,
     /// How many sessions it may have.
     pub permits: Permits,
     /// How many of its clients may wait for a target, at all routers together.
@@ -54,15 +78,26 @@ impl LiveServices {
                 Some(old) if old.table.service() == service => Arc::clone(old),
                 Some(_) | None => Arc::new(LiveService::new(service, old.map(|old| &**old))),
             };
-            live.by_address.insert(service.listen.clone(), Arc::clone(&new));
             live.by_name.insert(service.name.clone(), new);
         }
+        live.by_address = live.ports();
         live
     }
 
-    /// The service that answers at this address.
-    pub fn at(&self, listen: &ListenAddress) -> Option<&Arc<LiveService>> {
+    /// Who answers at this address.
+    pub fn at(&self, listen: &ListenAddress) -> Option<&Arc<LivePort>> {
         self.by_address.get(listen)
+    }
+
+    fn ports(&self) -> HashMap<ListenAddress, Arc<LivePort>> {
+        let mut sharing: HashMap<&ListenAddress, Vec<&Arc<LiveService>>> = HashMap::new();
+        for live in self.by_name.values() {
+            sharing.entry(&live.service().listen).or_default().push(live);
+        }
+        let ports = sharing.into_iter();
+        ports
+            .map(|(listen, services)| (listen.clone(), Arc::new(LivePort::of(&services))))
+            .collect()
     }
 
     /// The service of this name.
@@ -73,6 +108,40 @@ impl LiveServices {
     /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<LiveService>> {
         self.by_name.values()
+    }
+}
+
+// === impl LivePort ===
+
+impl LivePort {
+    /// The port of these services; only those that are told apart by a hello can share one.
+    fn of(services: &[&Arc<LiveService>]) -> Self {
+        if let Some(one) = services.iter().find(|live| !live.service().is_chosen_by_hello()) {
+            return Self::One(Arc::clone(one));
+        }
+        let timeouts = services.iter().map(|live| live.service().limits.handshake_timeout);
+        let handshake_timeout = timeouts.max().unwrap_or_default();
+        let entries =
+            services.iter().map(|live| (live.service().answers.clone(), Arc::clone(live)));
+        Self::Hello(HelloPort { table: HelloTable::new(entries), handshake_timeout })
+    }
+}
+
+impl fmt::Display for LivePort {
+    /// The services, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names: Vec<&ServiceName> = match self {
+            Self::One(live) => vec![&live.service().name],
+            Self::Hello(port) => port.table.iter().map(|live| &live.service().name).collect(),
+        };
+        names.sort();
+        let shown: Vec<String> = names.iter().take(8).map(|name| format!("\"{name}\"")).collect();
+        let plural = if names.len() == 1 { "" } else { "s" };
+        write!(f, "service{plural} {}", shown.join(", "))?;
+        if names.len() > shown.len() {
+            write!(f, " and {} more", names.len() - shown.len())?;
+        }
+        Ok(())
     }
 }
 
@@ -92,6 +161,7 @@ impl LiveService {
         );
         Self {
             table: Table::compile(Arc::clone(service), previous.map(|old| &old.table)),
+            tls: tls(service, previous.and_then(|old| old.tls.as_ref())),
             permits,
             holds,
             counts,
@@ -116,12 +186,24 @@ impl LiveService {
     }
 }
 
+/// A service's end of TLS. Where it cannot be made, for want of randomness say, its clients are
+/// refused, and others are served.
+fn tls(service: &Service, previous: Option<&TlsServer>) -> Option<TlsServer> {
+    let Protocol::Tls(termination) = &service.protocol else { return None };
+    let made = TlsServer::new(termination, &service.answers, previous);
+    made.inspect_err(|error| {
+        log::error!(service = service.name.as_str(); "TLS cannot be ended here: {error}");
+    })
+    .ok()
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::path::Path;
 
     use super::*;
     use crate::config::model::{Balance, Protocol, SessionLimits};
+    use crate::config::tls::Answers;
     use crate::routing::pool::tests::pool;
 
     fn service(name: &str, port: u16, weights: &[u32]) -> Arc<Service> {
@@ -130,6 +212,7 @@ pub(super) mod tests {
             source: Path::new("service.json").into(),
             listen: ListenAddress::AnyOnPort(port),
             protocol: Protocol::Tcp,
+            answers: Answers::default(),
             pool: pool(Balance::First, weights).spec().clone(),
             limits: SessionLimits::default(),
             health: None,
@@ -141,6 +224,11 @@ pub(super) mod tests {
         Arc::new(LiveService::new(&service("any", 1, &[1]), None))
     }
 
+    /// A port with a service in force, whatever it is.
+    pub(crate) fn live_port() -> Arc<LivePort> {
+        Arc::new(LivePort::One(live_service()))
+    }
+
     fn model(services: &[Arc<Service>]) -> Model {
         let services = services.iter().map(|one| (one.name.clone(), Arc::clone(one)));
         Model { services: services.collect(), ..Model::default() }
@@ -150,8 +238,8 @@ pub(super) mod tests {
     fn a_service_that_has_not_changed_is_the_same_one_after_a_reload() {
         let old = LiveServices::of(&model(&[service("a", 1, &[1])]), &LiveServices::default());
         let new = LiveServices::of(&model(&[service("a", 1, &[1])]), &old);
-        let at = |live: &LiveServices| Arc::clone(live.at(&ListenAddress::AnyOnPort(1)).unwrap());
-        assert!(Arc::ptr_eq(&at(&old), &at(&new)));
+        let named = |live: &LiveServices| Arc::clone(live.named(&ServiceName::new("a")).unwrap());
+        assert!(Arc::ptr_eq(&named(&old), &named(&new)));
     }
 
     #[test]
@@ -163,7 +251,9 @@ pub(super) mod tests {
         let mut changed = Service::clone(&service("a", 2, &[1, 1, 1]));
         changed.limits.max_connections = NonZeroUsize::new(1);
         let new = LiveServices::of(&model(&[Arc::new(changed)]), &old);
-        let after = new.at(&ListenAddress::AnyOnPort(2)).unwrap();
+        let LivePort::One(after) = &**new.at(&ListenAddress::AnyOnPort(2)).unwrap() else {
+            panic!("a tcp service has a port to itself");
+        };
         assert_eq!(after.counts.accepted.get(), 1);
         assert!(after.permits.try_take().is_none(), "the one that is out counts");
         assert_eq!(after.table.pool().members()[1].live(), 1);

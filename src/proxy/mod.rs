@@ -1,5 +1,6 @@
 //! Floor 5: the life of a connection.
 
+pub mod greeting;
 pub mod listener;
 pub mod sockets;
 

@@ -9,18 +9,23 @@ use tokio::time::Instant;
 
 use crate::config::names::ServiceName;
 use crate::net::endpoint::Endpoint;
+use crate::proxy::live::LiveService;
 use crate::proxy::meter::Meter;
 use crate::proxy::registry::CutReason;
 use crate::proxy::relay::{End, Side};
 use crate::routing::choice::Refusal;
+use crate::routing::hello::NoAnswer;
 use crate::telemetry::counts::ServiceCounts;
+use crate::telemetry::escape::Escaped;
 
 /// The record of one session, from accept to close.
 #[derive(Debug)]
 pub struct Ledger {
-    service: ServiceName,
-    counts: Arc<ServiceCounts>,
+    /// Whose it is; nobody's before its client has said so.
+    service: Option<(ServiceName, Arc<ServiceCounts>)>,
     client: Endpoint,
+    /// The name that its client asked for (SNI), escaped.
+    name: Option<String>,
     opened: Instant,
     stage: Stage,
     target: Option<Arc<str>>,
@@ -35,6 +40,8 @@ pub struct Ledger {
 pub enum Stage {
     /// Accepted, not yet routed.
     Accept,
+    /// Its client says whom it wants, and TLS is ended.
+    Greeting,
     /// Waiting for a target.
     Route,
     /// Connecting to one.
@@ -52,6 +59,14 @@ pub enum Ending {
     ArbiterLost,
     /// Its socket could not be used.
     Unusable(std::io::Error),
+    /// Its client did not begin TLS.
+    NoHello(String),
+    /// Nobody answers what its client asks for.
+    Unanswered(NoAnswer),
+    /// TLS did not come about.
+    NoHandshake(String),
+    /// Its client took too long to say whom it wants and to agree on TLS.
+    GreetingTimeout,
     /// The service has as many sessions as it may have.
     OverLimit,
     /// There was no target to give.
@@ -72,13 +87,11 @@ pub enum Ending {
 
 impl Ledger {
     /// Opens the record of a session that has just been accepted.
-    pub fn open(service: ServiceName, counts: Arc<ServiceCounts>, client: Endpoint) -> Self {
-        counts.accepted.raise();
-        counts.live.raise();
+    pub fn open(client: Endpoint) -> Self {
         Self {
-            service,
-            counts,
+            service: None,
             client,
+            name: None,
             opened: Instant::now(),
             stage: Stage::Accept,
             target: None,
@@ -86,6 +99,24 @@ impl Ledger {
             meter: None,
             ending: Ending::Panicked,
         }
+    }
+
+    /// Notes whose it is: from now on it counts.
+    pub fn belongs_to(&mut self, live: &LiveService) {
+        let counts = Arc::clone(&live.counts);
+        counts.accepted.raise();
+        counts.live.raise();
+        self.service = Some((live.service().name.clone(), counts));
+    }
+
+    /// Notes that the client is being asked whom it wants.
+    pub fn greeting(&mut self) {
+        self.stage = Stage::Greeting;
+    }
+
+    /// Notes the name that the client asked for.
+    pub fn asked_for(&mut self, name: Option<&str>) {
+        self.name = name.map(|name| Escaped(name.as_bytes()).to_string());
     }
 
     /// Notes that the session asks for a target; asking again after a failed dial is part of it.
@@ -103,7 +134,9 @@ impl Ledger {
 
     /// Notes a dial that failed.
     pub fn dial_failed(&self) {
-        self.counts.failed_dials.raise();
+        if let Some((_, counts)) = &self.service {
+            counts.failed_dials.raise();
+        }
     }
 
     /// Notes that the target is connected, and where it is counted what is relayed.
@@ -111,7 +144,9 @@ impl Ledger {
         self.meter = Some(Arc::clone(meter));
         self.stage = Stage::Relay;
         self.dialled = Some(self.opened.elapsed());
-        self.counts.connected.raise();
+        if let Some((_, counts)) = &self.service {
+            counts.connected.raise();
+        }
     }
 
     /// Closes the record.
@@ -125,21 +160,27 @@ impl Ledger {
     }
 
     fn count(&self, (to_target, to_client): (u64, u64)) {
-        self.counts.live.lower();
-        self.counts.bytes_to_target.add(to_target);
-        self.counts.bytes_to_client.add(to_client);
+        let Some((_, counts)) = &self.service else { return };
+        counts.live.lower();
+        counts.bytes_to_target.add(to_target);
+        counts.bytes_to_client.add(to_client);
         match &self.ending {
             Ending::OverLimit
             | Ending::NoTarget(_)
             | Ending::Unreachable(_)
             | Ending::Hindered(_) => {
-                self.counts.refused.raise();
+                counts.refused.raise();
             }
             Ending::Cut(_)
             | Ending::Relayed(End::IdleTimeout | End::HalfCloseTimeout | End::MaxAge) => {
-                self.counts.cut.raise();
+                counts.cut.raise();
             }
-            Ending::Panicked
+            Ending::NoHandshake(_) | Ending::GreetingTimeout => {
+                counts.failed_handshakes.raise();
+            }
+            Ending::NoHello(_)
+            | Ending::Unanswered(_)
+            | Ending::Panicked
             | Ending::ArbiterLost
             | Ending::Unusable(_)
             | Ending::ClientLeft
@@ -153,6 +194,10 @@ impl Ledger {
             Ending::Panicked | Ending::ArbiterLost | Ending::Hindered(_) => log::Level::Error,
             Ending::Unreachable(_) | Ending::NoTarget(_) => log::Level::Warn,
             Ending::Unusable(_)
+            | Ending::NoHello(_)
+            | Ending::Unanswered(_)
+            | Ending::NoHandshake(_)
+            | Ending::GreetingTimeout
             | Ending::OverLimit
             | Ending::ClientLeft
             | Ending::Cut(_)
@@ -170,8 +215,9 @@ impl Drop for Ledger {
         self.count((to_target, to_client));
         log::log!(
             self.level(),
-            service = self.service.as_str(),
+            service = self.service.as_ref().map_or("-", |(name, _)| name.as_str()),
             client:% = self.client,
+            name = self.name.as_deref(),
             target = self.target.as_deref().unwrap_or("-"),
             stage:% = self.stage,
             by = self.ending.by(),
@@ -195,6 +241,7 @@ impl Ending {
     fn by(&self) -> &'static str {
         match self {
             Self::ClientLeft
+            | Self::NoHello(_)
             | Self::Relayed(
                 End::Finished { first: Side::Client }
                 | End::Reset(Side::Client)
@@ -208,6 +255,9 @@ impl Ending {
             Self::Panicked
             | Self::ArbiterLost
             | Self::Unusable(_)
+            | Self::Unanswered(_)
+            | Self::NoHandshake(_)
+            | Self::GreetingTimeout
             | Self::OverLimit
             | Self::NoTarget(_)
             | Self::Unreachable(_)
@@ -226,6 +276,12 @@ impl fmt::Display for Ending {
             Self::Panicked => f.write_str("its task panicked"),
             Self::ArbiterLost => f.write_str("its arbiter was stopped"),
             Self::Unusable(error) => write!(f, "client: {error}"),
+            Self::NoHello(why) => f.write_str(why),
+            Self::Unanswered(why) => why.fmt(f),
+            Self::NoHandshake(why) => write!(f, "TLS: {why}"),
+            Self::GreetingTimeout => {
+                f.write_str("the client took longer than handshake_timeout to begin")
+            }
             Self::OverLimit => f.write_str("the service has as many sessions as it may have"),
             Self::NoTarget(refusal) => refusal.fmt(f),
             Self::Unreachable(error) => write!(f, "no target could be reached: {error}"),
@@ -241,6 +297,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Accept => "accept",
+            Self::Greeting => "greeting",
             Self::Route => "route",
             Self::Dial => "dial",
             Self::Relay => "relay",
@@ -251,12 +308,14 @@ impl fmt::Display for Stage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::live::tests::live_service;
 
     #[test]
     fn a_relay_that_never_said_how_it_ended_has_relayed_what_it_has() {
-        let counts = Arc::<ServiceCounts>::default();
-        let client = Endpoint::Unix(None);
-        let mut ledger = Ledger::open(ServiceName::new("any"), Arc::clone(&counts), client);
+        let live = live_service();
+        let counts = Arc::clone(&live.counts);
+        let mut ledger = Ledger::open(Endpoint::Unix(None));
+        ledger.belongs_to(&live);
         let meter = Arc::<Meter>::default();
         ledger.relaying(&meter);
         meter.to_target.add(3);

@@ -18,13 +18,16 @@ use crate::health::supervisor::TargetSuspected;
 use crate::health::suspicion::Failure;
 use crate::net::dial::{DialFault, dial};
 use crate::net::endpoint::Endpoint;
+use crate::net::peer::Peer;
 use crate::net::socket::{Gone, Socket};
 use crate::net::tuning::Tuning;
 use crate::proxy::desk::{Desk, HeldSince, Route};
-use crate::proxy::live::LiveService;
+use crate::proxy::greeting::{Greeted, greet};
+use crate::proxy::live::{LivePort, LiveService};
 use crate::proxy::outcome::{Ending, Ledger};
 use crate::proxy::registry::{CutReason, Pass};
 use crate::proxy::relay::{End, Relayed, Side, relay};
+use crate::proxy::secure_relay::relay_peers;
 use crate::proxy::watch::RelayLimits;
 use crate::proxy::worker::Incoming;
 use crate::routing::choice::{Facts, Refusal};
@@ -39,15 +42,29 @@ const REROUTES: u32 = 8;
 
 /// Serves one connection to its end.
 pub async fn run(incoming: Incoming, desk: Arc<Desk>) {
-    let Incoming { fd, peer, live, permit: _permit, seat: _seat, .. } = incoming;
-    let mut ledger =
-        Ledger::open(live.service().name.clone(), Arc::clone(&live.counts), peer.clone());
-    let ending = match Socket::from_accepted(fd) {
-        Ok(client) => {
-            let session = Session { client: Arc::new(client), peer, live, desk };
-            session.serve(&mut ledger).await
+    let Incoming { fd, peer, port, permit: _permit, seat: _seat, queued } = incoming;
+    let mut ledger = Ledger::open(peer.clone());
+    let client = match Socket::from_accepted(fd) {
+        Ok(client) => Arc::new(client),
+        Err(error) => return ledger.close(Ending::Unusable(error)),
+    };
+    let greeted = match &*port {
+        LivePort::One(live) => {
+            ledger.belongs_to(live);
+            Ok(Greeted::plain(Arc::clone(live), Arc::clone(&client)))
         }
-        Err(error) => Ending::Unusable(error),
+        LivePort::Hello(hello) => {
+            // A session without TLS must not be as large as one that has it.
+            let client = Arc::clone(&client);
+            Box::pin(greet(client, hello, &desk.live, queued, &mut ledger)).await
+        }
+    };
+    let ending = match greeted {
+        Ok(Greeted { live, client: end, said }) => {
+            let session = Session { client, peer, live, desk };
+            session.serve(end, &said, &mut ledger).await
+        }
+        Err(ending) => ending,
     };
     ledger.close(ending);
 }
@@ -60,19 +77,32 @@ struct Session {
 }
 
 impl Session {
-    async fn serve(self, ledger: &mut Ledger) -> Ending {
+    async fn serve(self, end: Peer, said: &[u8], ledger: &mut Ledger) -> Ending {
         let service = Arc::clone(self.live.service());
         let Some(_permit) = self.live.permits.try_take() else { return Ending::OverLimit };
         let pass = self.desk.registry.enter(self.desk.index, &service.name, &self.client);
-        // Stages before routing join here: proxy header, access, hello, TLS.
         let (target, lease) = match self.connect(&pass, ledger).await {
             Ok(connected) => connected,
             Err(ending) => return ending,
         };
         ledger.relaying(pass.meter());
+        if let Err(error) = pass_on(said, &target, &pass, service.pool.connect_timeout).await {
+            target.abort();
+            return Ending::Relayed(End::Failed(Side::Target, error));
+        }
         let limits = relay_limits(&service.limits);
-        let relaying = relay(&self.client, &target, limits, pass.meter(), pass.relay_cut());
-        let relayed = self.watch_first_byte(&target, &lease, &pass, relaying).await;
+        let relayed = match end {
+            Peer::Plain(_) => {
+                let relaying = relay(&self.client, &target, limits, pass.meter(), pass.relay_cut());
+                self.watch_first_byte(&target, &lease, &pass, relaying).await
+            }
+            mut end @ (Peer::Server(_) | Peer::Client(_)) => {
+                let mut other = Peer::from(Arc::clone(&target));
+                let (meter, cut) = (pass.meter(), pass.relay_cut());
+                let relaying = Box::pin(relay_peers(&mut end, &mut other, limits, meter, cut));
+                self.watch_first_byte(&target, &lease, &pass, relaying).await
+            }
+        };
         if matches!(relayed.end, End::Reset(Side::Target) | End::Failed(Side::Target, _)) {
             self.suspect(&lease.target().key, Failure::Reset);
         }
@@ -274,6 +304,28 @@ impl Session {
             Some(health) if !health.is_eligible(target) => Err(Fate::Cut(CutReason::TargetDown)),
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+/// Gives the target what the client has said already.
+async fn pass_on(
+    said: &[u8],
+    target: &Socket,
+    pass: &Pass,
+    within: Duration,
+) -> std::io::Result<()> {
+    let mut left = said;
+    let passing = async {
+        while !left.is_empty() {
+            let count = poll_fn(|cx| target.poll_send(cx, left)).await?;
+            pass.meter().to_target.add(count);
+            left = &left[count..];
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(within, passing).await {
+        Ok(passed) => passed,
+        Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
     }
 }
 

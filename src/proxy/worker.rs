@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::net::endpoint::Endpoint;
-use crate::proxy::live::LiveService;
+use crate::proxy::live::LivePort;
 use crate::proxy::permits::Permit;
 
 /// Connections that may wait in one queue.
@@ -36,8 +36,8 @@ pub struct Worker {
 pub struct Incoming {
     /// The connection.
     pub fd: OwnedFd,
-    /// The service it came to, as it was in force then.
-    pub live: Arc<LiveService>,
+    /// The port it came to, as it was in force then.
+    pub port: Arc<LivePort>,
     /// Its place among the sessions of the process.
     pub permit: Permit,
     /// Its place among those of its worker.
@@ -133,14 +133,14 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::live::tests::live_service;
+    use crate::proxy::live::tests::live_port;
     use crate::proxy::permits::Permits;
 
     fn incoming(worker: &Arc<Worker>, permits: &Permits) -> Incoming {
         let (fd, _) = std::os::unix::net::UnixStream::pair().unwrap();
         Incoming {
             fd: fd.into(),
-            live: live_service(),
+            port: live_port(),
             peer: Endpoint::Unix(None),
             permit: permits.try_take().unwrap(),
             seat: worker.seat(),

@@ -3,6 +3,7 @@
 pub mod table;
 
 pub mod choice;
+pub mod hello;
 pub mod pool;
 
 pub mod balance;

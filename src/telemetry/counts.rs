@@ -17,6 +17,8 @@ pub struct ServiceCounts {
     pub refused: Count,
     /// Sessions that had to wait for a target, whatever became of them.
     pub held: Count,
+    /// Sessions that ended before TLS had come about.
+    pub failed_handshakes: Count,
     /// Dials that failed, retries included.
     pub failed_dials: Count,
     /// Sessions that stagedoor itself cut: health, reload, a person, a limit of time.

@@ -154,6 +154,28 @@ pub fn facts_of(der: &[u8], index: usize) -> Result<Facts, CertificateFault> {
     })
 }
 
+/// When a certificate is good, and whether for clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// From when on, in seconds since 1970.
+    pub not_before: i64,
+    /// Until when.
+    pub not_after: i64,
+    /// A client may show it: it says so, or says nothing of what it is for (RFC 5280, 4.2.1.12).
+    pub for_clients: bool,
+}
+
+/// When a certificate is good, and whether for clients; `None`: its DER is broken.
+pub fn validity_of(der: &[u8]) -> Option<Validity> {
+    let (_, parsed) = X509Certificate::from_der(der).ok()?;
+    let uses = parsed.extended_key_usage().ok()?;
+    Some(Validity {
+        not_before: parsed.validity().not_before.timestamp(),
+        not_after: parsed.validity().not_after.timestamp(),
+        for_clients: uses.is_none_or(|uses| uses.value.client_auth || uses.value.any),
+    })
+}
+
 /// What the leaf says; all of the chain must be whole.
 fn facts(chain: &[CertificateDer<'static>]) -> Result<Facts, CertificateFault> {
     let all = chain.iter().enumerate().map(|(index, der)| facts_of(der, index + 1));

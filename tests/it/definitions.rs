@@ -176,10 +176,28 @@ fn values_are_what_their_keys_ask_for() {
         &format!("\"listen_port\": 1, \"listen_address\": \"localhost\", {TARGET}"),
         &["listen_address", "is no IP address"],
     );
-    for key in
-        ["\"protocol\": \"tls\"", "\"certificate\": [\"x\"]", "\"enable_proxy_protocol\": true"]
-    {
-        key_refused(&format!("\"listen_port\": 1, {key}, {TARGET}"), &["not in this release"]);
+    for (key, expected) in [
+        ("\"protocol\": \"tls\"", "needs a certificate"),
+        ("\"certificate\": [\"x\"]", "needs TLS"),
+        ("\"protocol\": \"tls\", \"certificate\": \"x.pem\"", "x.pem cannot be read"),
+        ("\"domain\": \"10.0.0.1\"", "is no SNI name"),
+        ("\"tls\": { \"ciphers\": [\"TLS_AES_128_GCM_SHA25\"] }", "needs TLS"),
+        ("\"enable_proxy_protocol\": true", "not in this release"),
+    ] {
+        key_refused(&format!("\"listen_port\": 1, {key}, {TARGET}"), &[expected]);
+    }
+    let tls = |rest: &str| {
+        format!(
+            "\"listen_port\": 1, \"protocol\": \"tls\", \"certificate\": \"x\", {rest}, {TARGET}"
+        )
+    };
+    for (key, expected) in [
+        ("{ \"ciphers\": [\"TLS_AES_128_GCM_SHA25\"] }", "did you mean `TLS_AES_128_GCM_SHA256`?"),
+        ("{ \"ciphers\": [\"TLS_AES_128_GCM_SHA256\"] }", "no cipher suite of TLS 1.2 is left"),
+        ("{ \"min_version\": \"1.3\", \"max_version\": \"1.2\" }", "no version is left"),
+        ("{ \"min_version\": \"1.1\" }", "min_version"),
+    ] {
+        key_refused(&tls(&format!("\"tls\": {key}")), &[expected]);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::config::file::foreign;
 use crate::config::file::limits::Limits;
 use crate::config::file::proxy::Proxy;
 use crate::config::file::scalars::OneOrMany;
+use crate::config::file::tls::WrittenTls;
 use crate::config::file::uptime::UptimeTests;
 
 /// One service: where it listens, whom it serves, how its targets are judged.
@@ -31,26 +32,23 @@ pub struct Definition {
     pub listen_address: Option<String>,
     /// What the clients speak. Default: tcp.
     pub protocol: Option<WrittenProtocol>,
-    /// The SNI name this service answers on a shared port.
-    #[schemars(extend("x-later" = true))]
+    /// The SNI name this service answers on a shared port: `name.example` or `*.name.example`.
+    /// Default: every name that no other service answers.
     pub domain: Option<String>,
     /// Tyk's switch that ignores `domain`.
-    #[schemars(extend("x-later" = true))]
     pub domain_disabled: Option<bool>,
-    /// The ALPN protocols this service answers on a shared port.
-    #[schemars(extend("x-later" = true))]
+    /// The ALPN protocols this service answers. Default: any.
     pub alpn: Option<Vec<String>>,
-    /// Server certificates: IDs, PEM file paths or inline PEM.
-    #[schemars(extend("x-later" = true))]
+    /// Server certificates: PEM file paths or inline PEM, each with its key.
     pub certificates: Option<OneOrMany>,
-    /// Require a client certificate.
-    #[schemars(extend("x-later" = true))]
+    /// How TLS is ended.
+    pub tls: Option<WrittenTls>,
+    /// Require a client certificate that `client_certificates` allows. Default: false.
     pub use_mutual_tls_auth: Option<bool>,
-    /// Certificates of clients, or of the authorities that sign them.
-    #[schemars(extend("x-later" = true))]
+    /// Certificates of authorities that sign clients, and of clients, which are matched exactly:
+    /// PEM file paths or inline PEM.
     pub client_certificates: Option<OneOrMany>,
-    /// A revocation list for client certificates.
-    #[schemars(extend("x-later" = true))]
+    /// Revocation lists of these authorities: PEM file paths or inline PEM.
     pub client_crl: Option<OneOrMany>,
     /// Host → certificate for mutual TLS to that target.
     #[schemars(extend("x-later" = true))]
@@ -105,8 +103,8 @@ pub struct Definition {
 pub enum WrittenProtocol {
     /// Bytes, relayed as they come.
     Tcp,
-    /// TLS, ended here. Not in this release.
+    /// TLS, ended here.
     Tls,
-    /// TLS, routed by its SNI without being ended. Not in this release.
+    /// TLS, routed by its SNI without being ended.
     TlsPassthrough,
 }

@@ -6,4 +6,5 @@ pub mod limits;
 pub mod proxy;
 pub mod scalars;
 pub mod settings;
+pub mod tls;
 pub mod uptime;

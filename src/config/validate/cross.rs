@@ -40,20 +40,63 @@ fn one_place_each(drafts: &[&Draft], problems: &mut Vec<Problem>) {
     let mut by_port: HashMap<Option<u16>, Vec<&Draft>> = HashMap::new();
     for draft in drafts {
         let others = by_port.entry(port(&draft.service.listen)).or_default();
-        let taken = others.iter().find(|it| overlap(&it.service.listen, &draft.service.listen));
-        if let Some(first) = taken {
-            let what = format!(
-                "{} and {} would both listen on {}",
-                first.service.name, draft.service.name, draft.service.listen
-            );
-            problems.push(
-                Problem::error(draft.listen_place.clone(), KeyPath::dotted("listen_port"), what)
-                    .right("give each tcp service a port or an address of its own")
-                    .also(first.listen_place.clone(), "taken here"),
-            );
-        }
+        let meets = |other: &&&Draft| overlap(&other.service.listen, &draft.service.listen);
+        problems.extend(others.iter().filter(meets).find_map(|other| conflict(other, draft)));
         others.push(draft);
     }
+}
+
+/// Two that answer one name, told apart by their protocols only, ask the same of clients: else a
+/// client could leave out the protocol, and with it the certificate.
+fn unequal(first: &Draft, draft: &Draft) -> Option<Problem> {
+    let (one, other) = (&first.service, &draft.service);
+    if one.answers.domain != other.answers.domain || one.is_mutual() == other.is_mutual() {
+        return None;
+    }
+    let what = format!(
+        "{} and {} answer one name on {}, and only one of them asks for client certificates",
+        one.name, other.name, other.listen
+    );
+    let place = draft.domain_place.clone();
+    Some(
+        Problem::error(place, KeyPath::dotted("use_mutual_tls_auth"), what)
+            .right("let both ask, or give each a domain of its own")
+            .also(first.domain_place.clone(), "the other one"),
+    )
+}
+
+/// Why these two cannot share their place.
+fn conflict(first: &Draft, draft: &Draft) -> Option<Problem> {
+    let (one, other) = (&first.service, &draft.service);
+    let by_hello = one.is_chosen_by_hello() && other.is_chosen_by_hello();
+    if by_hello && one.listen == other.listen {
+        if !one.answers.collides_with(&other.answers) {
+            return unequal(first, draft);
+        }
+        let name = match &other.answers.domain {
+            Some(domain) => format!("answer {domain}"),
+            None => "be the default".to_owned(),
+        };
+        let what = format!("{} and {} would both {name} on {}", one.name, other.name, other.listen);
+        let place = draft.domain_place.clone();
+        return Some(
+            Problem::error(place, KeyPath::dotted("domain"), what)
+                .right("give each a domain of its own, or an alpn that the other has not")
+                .also(first.domain_place.clone(), "the other one"),
+        );
+    }
+    let what = format!("{} and {} would both listen on {}", one.name, other.name, other.listen);
+    let right = if by_hello {
+        "services share a port only where both listen on the very same address"
+    } else {
+        "give each a port or an address of its own: only services that end TLS, or pass it \
+         through, can share one, told apart by their domain"
+    };
+    Some(
+        Problem::error(draft.listen_place.clone(), KeyPath::dotted("listen_port"), what)
+            .right(right)
+            .also(first.listen_place.clone(), "taken here"),
+    )
 }
 
 fn nobody_to_himself(drafts: &[&Draft], problems: &mut Vec<Problem>) {

@@ -1,6 +1,8 @@
 //! What was written → the model: every rule that a schema cannot say, every problem at once.
 
+pub mod certificates;
 pub mod checks;
+pub mod client_auth;
 pub mod cross;
 pub mod http;
 pub mod leader;
@@ -11,3 +13,4 @@ pub mod rank;
 pub mod report;
 pub mod script;
 pub mod service;
+pub mod tls;

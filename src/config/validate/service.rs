@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::config::address;
 use crate::config::check::{Check, HealthSpec};
 use crate::config::environment::Environment;
-use crate::config::file::definition::{Definition, WrittenProtocol};
-use crate::config::model::{Balance, Pool, Protocol, Service};
+use crate::config::file::definition::Definition;
+use crate::config::model::{Balance, Pool, Service};
 use crate::config::names::{ListenAddress, ServiceName};
 use crate::config::parameters::Holes;
 use crate::config::place::{KeyPath, Place};
@@ -16,7 +16,7 @@ use crate::config::problem::Complaint;
 use crate::config::tree::Tree;
 use crate::config::validate::checks::{self, Around, Named};
 use crate::config::validate::report::Report;
-use crate::config::validate::{leader, limits, pool, rank};
+use crate::config::validate::{leader, limits, pool, rank, tls};
 
 const NAME_LIMIT: usize = 128;
 
@@ -53,6 +53,8 @@ pub struct Draft {
     pub name_place: Place,
     /// Where it says where it listens.
     pub listen_place: Place,
+    /// Where it says which names it answers.
+    pub domain_place: Place,
     /// Where its targets are written.
     pub targets_place: Place,
 }
@@ -66,7 +68,6 @@ pub fn service(
     report: &mut Report<'_>,
 ) -> Draft {
     let listen = listen(written, facts, report);
-    protocol(written, report);
     let proxy = written.proxy.clone().unwrap_or_default();
     let uptime = written.uptime_tests.clone().unwrap_or_default();
     let targets = pool::targets(&proxy, report);
@@ -90,7 +91,8 @@ pub fn service(
         name: name(written, facts.path, report),
         source: facts.path.into(),
         listen: listen.clone().unwrap_or(ListenAddress::AnyOnPort(0)),
-        protocol: Protocol::Tcp,
+        protocol: tls::protocol(written, folder, report),
+        answers: tls::answers(written, report),
         pool,
         limits: limits::limits(&written.limits.clone().unwrap_or_default(), report),
         health: (!health.checks.is_empty()).then(|| Arc::new(health)),
@@ -103,6 +105,7 @@ pub fn service(
         listens: listen.is_some(),
         name_place: at("name"),
         listen_place: at(listen_key),
+        domain_place: at(if written.domain.is_some() { "domain" } else { listen_key }),
         targets_place: at(if proxy.target_list.is_some() {
             "proxy.target_list"
         } else {
@@ -177,17 +180,6 @@ fn listen(
             None
         }
     }
-}
-
-fn protocol(written: &Definition, report: &mut Report<'_>) {
-    let at = KeyPath::dotted("protocol");
-    let name = match written.protocol {
-        None | Some(WrittenProtocol::Tcp) => return,
-        Some(WrittenProtocol::Tls) => "tls",
-        Some(WrittenProtocol::TlsPassthrough) => "tls_passthrough",
-    };
-    let right = "write tcp: TLS bytes are then relayed as they come";
-    report.error(&at, format!("protocol `{name}` is not in this release"), right);
 }
 
 fn tell_of_unchecked(pool: &Pool, checks: &[Arc<Check>], report: &mut Report<'_>) {

@@ -1,6 +1,7 @@
 //! What every test of behaviour is made of: the real binary, real servers, scripted targets.
 
 pub(crate) mod black_hole;
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod control;
 pub(crate) mod eventually;
@@ -17,3 +18,4 @@ pub(crate) mod sentinel;
 pub(crate) mod speaker;
 pub(crate) mod stagedoor;
 pub(crate) mod target;
+pub(crate) mod tls;

@@ -1,0 +1,120 @@
+//! The hello: a client's first TLS message, read to learn whose the connection is, and kept, so
+//! that the same bytes can be answered here or passed on to a target.
+//!
+//! rustls reads it, in whatever pieces it comes: cut over segments or over records, and it bounds
+//! what is kept (a record of 16 KiB and a little). The deadline is the caller's.
+
+use std::future::poll_fn;
+use std::io;
+
+use rustls::server::{Accepted, Acceptor};
+
+use crate::net::socket::Socket;
+
+/// One read takes at most this much.
+const CHUNK: usize = 4 * 1024;
+/// No hello is larger; rustls gives up a little earlier.
+const LARGEST: usize = 64 * 1024;
+
+/// A client's first message.
+pub struct Hello {
+    /// What rustls made of it, to go on with if TLS is ended here.
+    pub accepted: Accepted,
+    /// The bytes themselves, to pass on if it is not.
+    pub bytes: Vec<u8>,
+    /// The name that is asked for (SNI), as it was sent; rustls takes an IP address for none.
+    pub name: Option<String>,
+    /// The protocols that are offered (ALPN).
+    pub alpn: Vec<Vec<u8>>,
+}
+
+/// Why there is no hello.
+#[derive(Debug, thiserror::Error)]
+pub enum HelloFault {
+    /// The client closed the connection before it had said anything.
+    #[error("the client closed the connection without a word")]
+    Silent,
+    /// The client closed it in the middle.
+    #[error("the client closed the connection in the middle of its hello")]
+    Cut,
+    /// What it sent is no TLS that can be answered.
+    #[error("what the client sent is no TLS hello: {0}")]
+    NotTls(String),
+    /// The connection failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// The alerts that we send before there is a TLS connection (RFC 8446, section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alert {
+    /// Nobody answers the name.
+    UnrecognizedName = 112,
+    /// Nobody of that name speaks a protocol that is offered.
+    NoApplicationProtocol = 120,
+}
+
+/// Reads the hello. An answer to what is none has been sent when this returns.
+///
+/// # Errors
+/// There is none.
+pub async fn read_hello(client: &Socket) -> Result<Hello, HelloFault> {
+    let (mut acceptor, mut bytes) = (Acceptor::default(), Vec::new());
+    let mut chunk = vec![0; CHUNK].into_boxed_slice();
+    loop {
+        let count = poll_fn(|cx| client.poll_recv(cx, &mut chunk)).await?;
+        if count == 0 {
+            return Err(if bytes.is_empty() { HelloFault::Silent } else { HelloFault::Cut });
+        }
+        bytes.extend_from_slice(&chunk[..count]);
+        if bytes.len() > LARGEST {
+            return Err(HelloFault::NotTls("it is too large".to_owned()));
+        }
+        let mut unread = &chunk[..count];
+        while !unread.is_empty() {
+            if let Err(error) = acceptor.read_tls(&mut unread) {
+                return Err(HelloFault::NotTls(error.to_string()));
+            }
+            match acceptor.accept() {
+                Ok(None) => {}
+                Ok(Some(accepted)) => {
+                    return Ok(Hello::of(accepted, bytes, unread));
+                }
+                Err((error, mut alert)) => {
+                    let mut answer = Vec::new();
+                    alert.write_all(&mut answer)?;
+                    send_last(client, &answer).await;
+                    return Err(HelloFault::NotTls(error.to_string()));
+                }
+            }
+        }
+    }
+}
+
+/// Tells the client why nobody answers it, in a fatal alert.
+pub async fn refuse(client: &Socket, alert: Alert) {
+    // A record of type alert, as TLS 1.2 and 1.3 both write it in the clear.
+    send_last(client, &[21, 3, 3, 0, 2, 2, alert as u8]).await;
+}
+
+/// The last words; whoever does not take them has lost nothing.
+async fn send_last(client: &Socket, bytes: &[u8]) {
+    let mut left = bytes;
+    while !left.is_empty() {
+        match poll_fn(|cx| client.poll_send(cx, left)).await {
+            Ok(count) => left = &left[count..],
+            Err(_) => return,
+        }
+    }
+    client.shutdown_write().ok();
+}
+
+impl Hello {
+    fn of(accepted: Accepted, bytes: Vec<u8>, unread: &[u8]) -> Self {
+        debug_assert!(unread.is_empty(), "rustls has taken everything that was read");
+        let hello = accepted.client_hello();
+        let name = hello.server_name().map(str::to_owned);
+        let alpn = hello.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
+        Self { accepted, bytes, name, alpn }
+    }
+}

@@ -1,0 +1,125 @@
+//! The greeting: what happens before a session is routed. On a shared port the client's hello says
+//! whose the connection is; where TLS is ended, it is ended here. One deadline over all of it,
+//! counted from the accept.
+//!
+//! No target hears of a client that has not come this far.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::server::StartHandshake;
+
+use crate::net::hello::{self, Alert, Hello, HelloFault};
+use crate::net::peer::Peer;
+use crate::net::socket::Socket;
+use crate::net::stream::Stream;
+use crate::proxy::live::{HelloPort, LiveCell, LivePort, LiveService};
+use crate::proxy::outcome::{Ending, Ledger};
+use crate::routing::hello::{HelloTable, NoAnswer};
+
+/// A client whose service is known.
+pub struct Greeted {
+    /// The service.
+    pub live: Arc<LiveService>,
+    /// The client.
+    pub client: Peer,
+    /// What it has said already, and its target has still to hear.
+    pub said: Vec<u8>,
+}
+
+impl Greeted {
+    /// A client that has nothing to say before it is relayed.
+    pub fn plain(live: Arc<LiveService>, client: Arc<Socket>) -> Self {
+        Self { live, client: Peer::from(client), said: Vec::new() }
+    }
+}
+
+/// Greets a client that came to `port` at `since`.
+///
+/// # Errors
+/// How the session ends that does not come to be one; the client has been told, where TLS has
+/// words for it.
+pub async fn greet(
+    client: Arc<Socket>,
+    port: &HelloPort,
+    services: &LiveCell,
+    since: Instant,
+    ledger: &mut Ledger,
+) -> Result<Greeted, Ending> {
+    ledger.greeting();
+    let until = since + port.handshake_timeout;
+    let hello = match timeout_at(until, hello::read_hello(&client)).await {
+        Ok(Ok(hello)) => hello,
+        Ok(Err(HelloFault::Silent | HelloFault::Cut)) => return Err(Ending::ClientLeft),
+        Ok(Err(fault @ (HelloFault::NotTls(_) | HelloFault::Io(_)))) => {
+            return Err(Ending::NoHello(fault.to_string()));
+        }
+        Err(_) => return Err(Ending::GreetingTimeout),
+    };
+    ledger.asked_for(hello.name.as_deref());
+    let live = match pick(&port.table, services, &hello) {
+        Ok(live) => live,
+        Err(nobody) => {
+            hello::refuse(&client, alert(nobody)).await;
+            return Err(Ending::Unanswered(nobody));
+        }
+    };
+    ledger.belongs_to(&live);
+    let until = since + live.service().limits.handshake_timeout;
+    end_tls(client, hello, live, until).await
+}
+
+/// Whose it is by the rules of now: those of a moment ago may have been looser.
+fn pick(
+    table: &HelloTable<Arc<LiveService>>,
+    services: &LiveCell,
+    hello: &Hello,
+) -> Result<Arc<LiveService>, NoAnswer> {
+    let alpn: Vec<&[u8]> = hello.alpn.iter().map(Vec::as_slice).collect();
+    let services = services.load();
+    let listen = table.iter().next().map(|live| &live.service().listen);
+    let newest = listen.and_then(|listen| services.at(listen));
+    let table = match newest.map(|port| &**port) {
+        Some(LivePort::Hello(port)) => &port.table,
+        Some(LivePort::One(_)) | None => table,
+    };
+    table.pick(hello.name.as_deref(), &alpn).cloned()
+}
+
+fn alert(nobody: NoAnswer) -> Alert {
+    match nobody {
+        NoAnswer::NameMissing | NoAnswer::NameUnknown => Alert::UnrecognizedName,
+        NoAnswer::ProtocolUnknown => Alert::NoApplicationProtocol,
+    }
+}
+
+/// Ends TLS, where the service ends it.
+async fn end_tls(
+    client: Arc<Socket>,
+    hello: Hello,
+    live: Arc<LiveService>,
+    until: Instant,
+) -> Result<Greeted, Ending> {
+    if !live.service().ends_tls() {
+        let client = Peer::from(client);
+        return Ok(Greeted { live, client, said: hello.bytes });
+    }
+    let Some(tls) = &live.tls else {
+        let why = "TLS cannot be ended here: the log says why".to_owned();
+        return Err(Ending::Hindered(why));
+    };
+    let handshake = StartHandshake::from_parts(hello.accepted, Stream::from(client));
+    let handshake = handshake.into_stream(Arc::clone(tls.config()));
+    match timeout_at(until, handshake).await {
+        Ok(Ok(stream)) => {
+            if let Err(error) = tls.judge_resumed(stream.get_ref().1) {
+                stream.get_ref().0.socket().abort();
+                return Err(Ending::NoHandshake(error.to_string()));
+            }
+            let client = Peer::from(stream);
+            Ok(Greeted { live, client, said: Vec::new() })
+        }
+        Ok(Err(error)) => Err(Ending::NoHandshake(error.to_string())),
+        Err(_) => Err(Ending::GreetingTimeout),
+    }
+}
