@@ -11,6 +11,7 @@ pub mod validate;
 
 pub mod output;
 pub mod show;
+pub mod show_detection;
 pub mod show_probe;
 pub mod show_status;
 pub mod sources;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::output;
 use crate::cli::sources::RunArgs;
+use crate::cli::{output, show_detection};
 use crate::config::check::{Action, Check, CheckKind, HealthSpec};
 use crate::config::defaults::text;
 use crate::config::load::{self, Loaded};
@@ -64,12 +64,13 @@ fn service_json(service: &Service) -> Value {
         "balance_inferred": pool.balance_inferred,
         "check_host_against_uptime_tests": pool.check_health,
         "targets": pool.targets.iter().map(target).collect::<Value>(),
-        "checks": service.health.iter().flat_map(|health| &health.checks).map(|check| json!({
+        "checks": service.health.iter().flat_map(|health| health.checks.iter().map(|check| json!({
             "address": check.address.to_string(),
             "target": check.target.as_ref().map(ToString::to_string),
             "asks": asks(check),
             "timeout": text(check.timeout),
-        })).collect::<Value>(),
+            "worst_case_ms": show_detection::json(service, health, check),
+        }))).collect::<Value>(),
         "rank": service.health.as_deref().and_then(rank),
     })
 }
@@ -100,11 +101,12 @@ fn describe(service: &Service, shown: &mut String) {
         ("balance", format!("{balance}{inferred}")),
         ("when down", when_down(service)),
         ("checks", service.health.as_ref().map_or("none".to_owned(), |health| checks(health))),
+        ("notices", notices(service)),
     ];
     let ranks = service.health.as_deref().and_then(rank);
     let lines = lines.into_iter().chain(ranks.map(|rank| ("rank", rank)));
     let mut block = format!("{} ({})\n", service.name, service.source.display());
-    for (what, value) in lines {
+    for (what, value) in lines.filter(|(_, value)| !value.is_empty()) {
         block.push_str(&format!("  {what:<11}{value}\n"));
     }
     shown.push_str(&block);
@@ -171,6 +173,12 @@ fn rank(health: &HealthSpec) -> Option<String> {
         CheckKind::Script(script) => Some(fill::shown(script.rank.as_ref()?, script)),
         CheckKind::Http(_) => None,
     })
+}
+
+/// How fast, at worst; nothing where nothing is checked.
+fn notices(service: &Service) -> String {
+    let lines = service.health.as_ref().map(|health| show_detection::lines(service, health));
+    lines.unwrap_or_default().join(&format!("\n{:13}", ""))
 }
 
 fn asks(check: &Check) -> String {

@@ -21,6 +21,7 @@ pub mod presets;
 pub mod problem;
 pub mod read;
 pub mod render;
+pub mod replies;
 pub mod schema;
 pub mod secrets;
 pub mod shape;

@@ -155,7 +155,7 @@ async fn probe_where_it_is(args: &CheckerArgs) -> (Transcript, Result<Destinatio
 
 /// From one start to the next it is `interval` ±10 %, but some pause there is always: a target
 /// that takes its whole timeout must not be probed without end.
-fn pause(interval: Duration, took: Duration, chance: f64) -> Duration {
+pub fn pause(interval: Duration, took: Duration, chance: f64) -> Duration {
     interval.mul_f64(0.9 + 0.2 * chance).saturating_sub(took).max(interval / 10)
 }
 

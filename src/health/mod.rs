@@ -19,6 +19,9 @@ mod board_led_tests;
 #[cfg(test)]
 mod board_tests;
 pub mod claims;
+pub mod detection;
+#[cfg(test)]
+mod detection_tests;
 pub mod effect;
 pub mod fault;
 pub mod fill;

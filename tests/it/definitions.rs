@@ -347,3 +347,34 @@ fn ten_megabytes_of_nonsense_are_a_short_error() {
     }
     assert!(started.elapsed() < Duration::from_secs(20));
 }
+
+#[test]
+fn validate_says_how_fast_each_check_notices_what() {
+    let definition = r#"{ "listen_port": 1, "enable_load_balancing": true,
+        "check_host_against_uptime_tests": true,
+        "proxy": { "target_list": ["127.0.0.1:7001", "127.0.0.1:7002"] },
+        "uptime_tests": { "commands": [
+            { "name": "send", "message": "INFO replication\r\n" },
+            { "name": "expect", "message": "role:master" } ] } }"#;
+    let files = Files::new();
+    let output = files.write("f.json", definition).validate(&["f.json"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    for expected in [
+        "notices    a killed target within 0.28 s\n",
+        "             a silent target within 3.31 s\n",
+        "a promoted one within 0.28 s",
+    ] {
+        assert!(said.contains(expected), "misses {expected:?} in:\n{said}");
+    }
+    let output = files.validate(&["f.json", "--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let worst = &said["services"][0]["checks"][1]["worst_case_ms"];
+    assert_eq!((&worst["killed"], &worst["silent"]), (&276.into(), &3_301.into()));
+    // Each check by itself, where they differ.
+    let differing = r#"{ "listen_port": 1, "proxy": { "target_url": "127.0.0.1:7001" },
+        "uptime_tests": { "check_list": [
+            { "url": "127.0.0.1:7001", "timeout": "2s" }, { "url": "127.0.0.1:7001" } ] } }"#;
+    let output = files.write("g.json", differing).validate(&["g.json"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("127.0.0.1:7001: a killed target within 1.33 s, a silent"), "{said}");
+}

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::config::check::{Action, Check, CheckKind, Framing, Matcher, Script};
+use crate::config::check::{Action, Check, CheckKind, Matcher, Script};
 use crate::config::model::{Balance, Pool};
 use crate::config::place::KeyPath;
+use crate::config::replies::{Ends, ends};
 use crate::config::validate::report::Report;
 use crate::config::validate::script::literal;
 
@@ -87,34 +88,5 @@ fn needs(pool: &Pool, checks: &[Arc<Check>], at: &KeyPath, report: &mut Report<'
 /// unless the replies are RESP.
 fn never_says_no(script: &Script) -> bool {
     let rejects = script.steps.iter().any(|step| matches!(step.action, Action::Reject(_)));
-    let resp = match script.framing {
-        Framing::Resp => true,
-        Framing::None => false,
-        Framing::Detect => {
-            script.steps.iter().all(|step| match &step.action {
-                Action::Send(template) => {
-                    literal(template).is_none_or(|bytes| may_be_resp_command(&bytes))
-                }
-                Action::SendResp(_)
-                | Action::Expect(_)
-                | Action::Reject(_)
-                | Action::ExpectClose
-                | Action::Compare(_)
-                | Action::Wait(_) => true,
-            }) && asks_before_it_expects(script)
-        }
-    };
-    !rejects && !resp
-}
-
-/// An inline command or an array of bulk strings; what it really is shows when it runs.
-fn may_be_resp_command(bytes: &[u8]) -> bool {
-    bytes.first().is_some_and(|first| *first == b'*' || first.is_ascii_alphabetic())
-        || bytes.starts_with(b"+")
-}
-
-/// A server that speaks first speaks no RESP.
-fn asks_before_it_expects(script: &Script) -> bool {
-    let first = script.steps.iter().find(|step| !matches!(step.action, Action::Wait(_)));
-    first.is_some_and(|step| matches!(step.action, Action::Send(_) | Action::SendResp(_)))
+    !rejects && ends(script) == Ends::Unknown
 }
