@@ -171,7 +171,7 @@ fn checks(health: &HealthSpec) -> String {
 fn rank(health: &HealthSpec) -> Option<String> {
     health.checks.iter().find_map(|check| match &check.kind {
         CheckKind::Script(script) => Some(fill::shown(script.rank.as_ref()?, script)),
-        CheckKind::Http(_) => None,
+        CheckKind::Http(_) | CheckKind::Postgres(_) => None,
     })
 }
 
@@ -184,6 +184,11 @@ fn notices(service: &Service) -> String {
 fn asks(check: &Check) -> String {
     match &check.kind {
         CheckKind::Http(request) => format!("HTTP {}", request.method),
+        CheckKind::Postgres(asked) => match (&asked.login, &asked.question) {
+            (None, _) => "PostgreSQL start-up".to_owned(),
+            (Some(_), None) => "PostgreSQL login".to_owned(),
+            (Some(_), Some(_)) => "PostgreSQL login and query".to_owned(),
+        },
         CheckKind::Script(script) if script.steps.is_empty() => "connect".to_owned(),
         CheckKind::Script(script) => {
             let verb = |action: &Action| match action {

@@ -10,6 +10,7 @@ use regex_automata::hybrid::dfa::DFA;
 use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
 
+use crate::config::http_request::HttpRequest;
 use crate::config::names::{TargetAddress, TargetKey};
 
 /// What one search of a stream may keep, in bytes.
@@ -44,6 +45,37 @@ pub enum CheckKind {
     Script(Script),
     /// One HTTP/1.1 request.
     Http(HttpRequest),
+    /// PostgreSQL's own start-up, and perhaps one question.
+    Postgres(PostgresCheck),
+}
+
+/// A check in PostgreSQL's protocol. Its texts have no captures in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresCheck {
+    /// Who logs in; `None`: nobody, and any server that takes connections passes.
+    pub login: Option<PostgresLogin>,
+    /// What is asked after that; only with a login.
+    pub question: Option<PostgresQuestion>,
+}
+
+/// Who logs in to PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresLogin {
+    /// The role.
+    pub user: Template,
+    /// Its password; empty: none.
+    pub password: Template,
+    /// The database; empty: the one named as the role.
+    pub database: Template,
+}
+
+/// One statement, and what its answer has to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresQuestion {
+    /// The statement.
+    pub query: Template,
+    /// Its first row, with `|` between columns; `None`: any answer that is no error.
+    pub expect: Option<Template>,
 }
 
 /// A compiled check script.
@@ -167,23 +199,6 @@ pub enum Operator {
     Greater,
 }
 
-/// An HTTP check's request and what its answer must be.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HttpRequest {
-    /// Default `GET`.
-    pub method: String,
-    /// Path and query. Default `/`.
-    pub path: String,
-    /// The `Host` header: `host[:port]` of the check's URL.
-    pub host: String,
-    /// Further headers, in order; values may be secrets and are never shown.
-    pub headers: Vec<(String, String)>,
-    /// The body, decoded from base64.
-    pub body: Vec<u8>,
-    /// Inclusive ranges of status codes. Default: 200 to 200.
-    pub expect_status: Vec<(u16, u16)>,
-}
-
 /// `uptime_tests.config`: times and counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Thresholds {
@@ -258,19 +273,6 @@ impl fmt::Debug for Part {
     }
 }
 
-// === impl HttpRequest ===
-
-/// Shows neither headers nor body: they may hold secrets.
-impl fmt::Debug for HttpRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpRequest")
-            .field("method", &self.method)
-            .field("host", &self.host)
-            .field("expect_status", &self.expect_status)
-            .finish_non_exhaustive()
-    }
-}
-
 // === impl Action ===
 
 impl Action {
@@ -302,6 +304,18 @@ impl Action {
             | Self::Wait(_) => None,
         };
         pattern.into_iter().flat_map(|pattern| pattern.regex().capture_names().flatten())
+    }
+}
+
+// === impl PostgresCheck ===
+
+impl PostgresCheck {
+    /// Every template in it.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let login = self.login.iter();
+        let login = login.flat_map(|it| [&it.user, &it.password, &it.database]);
+        let question = self.question.iter();
+        login.chain(question.flat_map(|it| [&it.query].into_iter().chain(&it.expect)))
     }
 }
 

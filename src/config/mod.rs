@@ -8,6 +8,7 @@ pub mod domain;
 pub mod environment;
 pub mod escape;
 pub mod file;
+pub mod http_request;
 pub mod json;
 pub mod layers;
 pub mod load;

@@ -13,9 +13,10 @@ use crate::config::parameters::{self, Holes, Parameters};
 use crate::config::place::{KeyPath, Place, SourceText};
 use crate::config::presets::{self, Preset};
 use crate::config::problem::{self, Complaint, Problem, did_you_mean};
+use crate::config::tree::Tree;
 use crate::config::validate::checks::{self, Named};
 use crate::config::validate::report::Report;
-use crate::config::validate::script;
+use crate::config::validate::{postgres, script};
 use crate::config::{read, schema, secrets, shape, toml};
 
 /// What a name stands for.
@@ -53,7 +54,8 @@ pub fn is_check(path: &Path) -> bool {
     }
     // Whatever is wrong with it is told by who reads it in earnest.
     let tree = read::read_tree(path, None, &mut Vec::new());
-    tree.is_some_and(|tree| tree.get("commands").is_some() && tree.get("proxy").is_none())
+    let asks = |tree: &Tree| ["commands", "postgres"].iter().any(|key| tree.get(key).is_some());
+    tree.is_some_and(|tree| asks(&tree) && tree.get("proxy").is_none())
 }
 
 /// Loads one check by itself, with `NAME=VALUE` parameters as a command line gives them; a check
@@ -143,9 +145,26 @@ fn read_check(
     let commands = written.commands.as_deref().unwrap_or_default();
     let framing = checks::framing(written.framing);
     let at = KeyPath::dotted("commands");
-    let script = script::script(commands, framing, &at, holes, &mut report);
+    let kind = match &written.postgres {
+        Some(postgres) => {
+            if written.commands.is_some() || written.framing.is_some() {
+                let key = if written.commands.is_some() { "commands" } else { "framing" };
+                let what = format!("`{key}` stands beside `postgres`");
+                let right = "a check file has commands, or one table of another protocol";
+                report.error(&KeyPath::dotted(key), what, right);
+            }
+            CheckKind::Postgres(postgres::postgres(postgres, holes, &mut report))
+        }
+        None => {
+            if written.commands.is_none() && !tree.is_tainted() {
+                let right = "write `commands`, or a table `postgres`";
+                report.error(&KeyPath::root(), "this check asks nothing", right);
+            }
+            CheckKind::Script(script::script(commands, framing, &at, holes, &mut report))
+        }
+    };
     problems.extend(report.into_problems());
-    Some(CheckKind::Script(script))
+    Some(kind)
 }
 
 /// What a check needs and was not given; `form` says how a parameter is written.

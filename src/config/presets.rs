@@ -17,7 +17,12 @@ pub struct Preset {
 }
 
 /// All of them, as they are listed for people.
-pub const PRESETS: [Preset; 3] = [
+pub const PRESETS: [Preset; 5] = [
+    Preset { name: "postgres", text: include_str!("../../conf/checks/postgres.toml") },
+    Preset {
+        name: "postgres-primary",
+        text: include_str!("../../conf/checks/postgres-primary.toml"),
+    },
     Preset { name: "redis", text: include_str!("../../conf/checks/redis.toml") },
     Preset { name: "redis-master", text: include_str!("../../conf/checks/redis-master.toml") },
     Preset { name: "redis-sentinel", text: include_str!("../../conf/checks/redis-sentinel.toml") },

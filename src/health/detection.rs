@@ -174,9 +174,14 @@ impl Answers {
 
 /// What a wrong answer at the deciding step comes to.
 fn wrong_answers(check: &Check) -> Option<Answers> {
-    let CheckKind::Script(script) = &check.kind else {
-        let usual = Answer { kind: FaultKind::HttpStatus(503), took: Duration::ZERO };
-        return Some(Answers { usual, unless_resp: None });
+    let whole = |kind| Answers { usual: Answer { kind, took: Duration::ZERO }, unless_resp: None };
+    let script = match &check.kind {
+        CheckKind::Script(script) => script,
+        CheckKind::Http(_) => return Some(whole(FaultKind::HttpStatus(503))),
+        CheckKind::Postgres(asked) => {
+            let expected = asked.question.as_ref()?.expect.as_ref();
+            return expected.map(|_| whole(FaultKind::Contradicted));
+        }
     };
     let deciding = script.deciding_step()?;
     let decides = Course::of(check).decides;
@@ -294,4 +299,31 @@ fn longest(interval: Duration, took: Duration) -> Duration {
 /// Something that takes this long by a timer.
 fn late(time: Duration) -> Duration {
     if time.is_zero() { time } else { time.saturating_add(TICK) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::check::{PostgresCheck, PostgresLogin, PostgresQuestion, Template};
+    use crate::config::names::TargetAddress;
+
+    fn asks(expect: Option<&str>) -> Check {
+        let text = |text: &str| Template::literal(text);
+        let login = PostgresLogin { user: text("a"), password: text(""), database: text("") };
+        let question = PostgresQuestion { query: text("SELECT 1"), expect: expect.map(text) };
+        let asked = PostgresCheck { login: Some(login), question: Some(question) };
+        let address = TargetAddress::Ip("127.0.0.1:5432".parse().unwrap());
+        let kind = CheckKind::Postgres(asked);
+        Check { target: None, address, kind, timeout: Duration::from_secs(1) }
+    }
+
+    #[test]
+    fn a_whole_answer_of_postgresql_is_known_wrong_at_once() {
+        let thresholds = Thresholds::default();
+        let of = |expect, led| bounds(&asks(expect), &thresholds, led);
+        let Bounds { wrong, promoted, silent, .. } = of(Some("f"), true);
+        let Some(Wrong { within, unless_resp: None }) = wrong else { panic!("{wrong:?}") };
+        assert!(within < silent && promoted.is_some());
+        assert_eq!((of(Some("f"), false).promoted, of(None, true).wrong), (None, None));
+    }
 }

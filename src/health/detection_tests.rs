@@ -9,8 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::check::{
-    Action, Check, CheckKind, Framing, HealthSpec, HttpRequest, Operator, Script, Thresholds,
+    Action, Check, CheckKind, Framing, HealthSpec, Operator, Script, Thresholds,
 };
+use crate::config::http_request::HttpRequest;
 use crate::config::model::{Balance, Service};
 use crate::health::board::ServiceBoard;
 use crate::health::board_harness::{address, key, service};
@@ -114,6 +115,7 @@ impl Target {
                 run_script(ours, run).await
             }
             CheckKind::Http(request) => run_http(ours, request, started, deadline).await,
+            CheckKind::Postgres(_) => panic!("no setting has one"),
         };
         server.abort();
         transcript

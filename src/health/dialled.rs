@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::config::check::{Check, CheckKind};
 use crate::health::fault::{Fault, FaultKind};
 use crate::health::http_probe::run_http;
+use crate::health::postgres_probe::{PostgresRun, run_postgres};
 use crate::health::probe::{Run, run_script};
 use crate::health::transcript::Transcript;
 use crate::health::verdict::{OwnTrouble, Stage, Verdict};
@@ -54,6 +55,10 @@ async fn ask(check: &Check, names: &NameBook, started: Instant) -> Transcript {
             run_script(stream, run).await
         }
         CheckKind::Http(request) => run_http(stream, request, started, deadline).await,
+        CheckKind::Postgres(asked) => {
+            let run = PostgresRun { check: asked, target: &check.address, started, deadline };
+            run_postgres(stream, run).await
+        }
     }
 }
 

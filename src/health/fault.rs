@@ -61,6 +61,8 @@ pub enum FaultKind {
     HttpStatus(u16),
     /// The answer is not what the protocol allows.
     Malformed,
+    /// The target wants a login that the check has not got; why.
+    CannotLogIn(&'static str),
     /// Any other trouble that the system names.
     Io(io::ErrorKind),
 }
@@ -92,6 +94,7 @@ impl Fault {
             | FaultKind::TooCostly
             | FaultKind::NoCapture(_)
             | FaultKind::Malformed
+            | FaultKind::CannotLogIn(_)
             | FaultKind::Io(_) => false,
         }
     }
@@ -142,6 +145,7 @@ impl fmt::Display for FaultKind {
             }
             Self::HttpStatus(status) => return write!(f, "answered with status {status}"),
             Self::Malformed => "the answer is not well-formed",
+            Self::CannotLogIn(why) => return write!(f, "cannot log in: {why}"),
             Self::Io(kind) => return write!(f, "{kind}"),
         })
     }

@@ -170,7 +170,8 @@ pub fn symbol(operator: Operator) -> &'static str {
     }
 }
 
-fn quoted(template: &Template, masker: &Masker) -> String {
+/// A text as it is written, in quotes: its secrets masked and its holes left as holes.
+pub fn quoted(template: &Template, masker: &Masker) -> String {
     format!("\"{}\"", bare(template, masker))
 }
 

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::check::HttpRequest;
+use crate::config::http_request::HttpRequest;
 use crate::health::fault::{Fault, FaultKind};
 use crate::health::shown::Masker;
 use crate::health::transcript::{Event, Recorder, Transcript};

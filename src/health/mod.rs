@@ -5,6 +5,7 @@ pub mod supervisor;
 mod supervisor_tests;
 
 pub mod checker;
+pub mod codecs;
 pub mod dialled;
 pub mod publisher;
 pub mod recall;
@@ -45,6 +46,7 @@ mod leader_walk_tests;
 pub mod memory;
 pub mod needle;
 pub mod pattern;
+pub mod postgres_probe;
 pub mod probe;
 #[cfg(test)]
 mod probe_tests;

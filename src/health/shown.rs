@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::config::check::{Part, Script};
+use crate::config::check::{Part, Script, Template};
 
 /// What stands where a secret stood.
 const MASK: &str = "***";
@@ -22,10 +22,12 @@ pub struct Masker {
 impl Masker {
     /// Everything in `script` that must not be shown.
     pub fn of(script: &Script) -> Self {
-        let mut secrets: Vec<Vec<u8>> = script
-            .steps
-            .iter()
-            .flat_map(|step| step.action.templates())
+        Self::of_templates(script.steps.iter().flat_map(|step| step.action.templates()))
+    }
+
+    /// Everything in these texts that must not be shown.
+    pub fn of_templates<'a>(templates: impl Iterator<Item = &'a Template>) -> Self {
+        let mut secrets: Vec<Vec<u8>> = templates
             .flat_map(|template| &template.parts)
             .filter_map(|part| match part {
                 Part::Secret(bytes) if !bytes.is_empty() => Some(bytes.clone()),
@@ -112,8 +114,8 @@ fn push_escaped(text: &mut String, byte: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::check::Action;
     use crate::config::check::Step;
-    use crate::config::check::{Action, Template};
 
     fn masker(secrets: &[&str]) -> Masker {
         let parts = secrets.iter().map(|secret| Part::Secret(secret.as_bytes().to_vec())).collect();

@@ -80,6 +80,7 @@ impl Verdict {
                 | FaultKind::NoCapture(_)
                 | FaultKind::HttpStatus(_)
                 | FaultKind::Malformed
+                | FaultKind::CannotLogIn(_)
                 | FaultKind::Io(_) => {
                     if fault.contradicts() {
                         Word::NotLeader

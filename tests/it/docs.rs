@@ -101,7 +101,9 @@ fn blocks(text: &str) -> Vec<(String, String)> {
 #[test]
 fn what_the_documents_print_as_configuration_loads() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("redis.password"), "secret\n").unwrap();
+    for secret in ["redis.password", "postgres.password"] {
+        std::fs::write(folder.path().join(secret), "secret\n").unwrap();
+    }
     let mut count = 0;
     for document in documents() {
         for (kind, text) in blocks(&read(document.to_str().unwrap())) {

@@ -26,6 +26,7 @@ mod mutual;
 mod named;
 mod naming;
 mod postgres;
+mod postgres_presets;
 mod presets;
 mod probing;
 mod ranking;

@@ -36,6 +36,7 @@ fn accept(tests: &str) -> String {
     let script = |kind: &CheckKind| match kind {
         CheckKind::Script(script) => format!("{:?}", script.steps),
         CheckKind::Http(_) => panic!("no script"),
+        CheckKind::Postgres(asked) => format!("{asked:?}"),
     };
     checks.iter().map(|check| script(&check.kind)).collect()
 }
@@ -136,6 +137,44 @@ fn a_check_is_written_in_one_way() {
     );
     let what = "there are no parameters here";
     refuse("commands = [{ name = \"expect\", message = '${with.x}' }]", 1, what, "only a file");
+}
+
+#[test]
+fn a_postgres_table_is_read_before_it_runs() {
+    let refused = |table: &str, expected: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
+        write("own.toml", table).unwrap();
+        let service =
+            "listen_port = 1\nproxy.target_url = \"a:1\"\nuptime_tests.check = \"own.toml\"";
+        write("service.toml", service).unwrap();
+        let paths = vec![folder.path().join("service.toml")];
+        let loaded = load(&Sources { paths, ..Sources::default() });
+        let told = loaded.problems.iter().find(|problem| problem.what.contains(expected));
+        let told = told.unwrap_or_else(|| panic!("{table}: {:#?}", loaded.problems));
+        assert!(told.is_error() && told.place.source().name.ends_with("own.toml"));
+    };
+    refused("[postgres]\nquery = \"SELECT 1\"", "there is a query and no user");
+    refused("[postgres]\npassword = \"x\"", "there is a password and no user");
+    refused("[postgres]\nuser = \"x\"\nexpect = \"1\"", "an expected answer and no query");
+    refused("[postgres]\nuser = \"x\"\nquery = \"\"", "an empty query asks nothing");
+    refused("[postgres]\nuser = 'a\\x00'", "PostgreSQL takes no NUL byte");
+    refused("[postgres]\nuser = 'a\\xff'", "PostgreSQL is asked in UTF-8");
+    refused("[postgres]\nuser = \"${capture.x}\"", "nothing is captured here");
+    refused("[postgres]\nuser = 'a'\n[[commands]]\nname = 'wait'", "stands beside `postgres`");
+    refused("framing = 'resp'\n[postgres]\nuser = 'a'", "`framing` stands beside `postgres`");
+    refused("[postgres]\nuser = 'a'\nqurey = 'x'", "there is no key `qurey` here");
+    refused("description = 'x'", "this check asks nothing");
+}
+
+#[test]
+fn a_postgres_login_keeps_its_secrets() {
+    let shown =
+        accept("check = \"postgres-primary\"\nwith = { user = \"app\", password = \"hunter2\" }");
+    assert!(shown.contains("app") && shown.contains("Secret(***)"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let lacks = "the check \"postgres-primary\" needs the parameter `user`";
+    refuse("check = \"postgres-primary\"", 1, lacks, "user");
 }
 
 #[test]

@@ -56,6 +56,7 @@ fn shipped_checks_are_valid() {
         let check = std::fs::canonicalize(entry.unwrap().path()).unwrap();
         let with = match check.file_stem().unwrap().to_str().unwrap() {
             "redis-sentinel" => serde_json::json!({ "master": "mymaster" }),
+            "postgres-primary" => serde_json::json!({ "user": "checker" }),
             _ => serde_json::json!({}),
         };
         let definition = serde_json::json!({

@@ -181,8 +181,25 @@ pub struct CheckFile {
     /// What the script finds out, for people.
     pub description: Option<String>,
     /// The script.
-    #[schemars(required)]
     pub commands: Option<Vec<Command>>,
     /// Whether the end of a reply is known from RESP framing.
     pub framing: Option<WrittenFraming>,
+    /// Instead of `commands`: a check in PostgreSQL's own protocol.
+    pub postgres: Option<WrittenPostgres>,
+}
+
+/// A check in PostgreSQL's own protocol. Its texts know what messages know, but no captures.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenPostgres {
+    /// The role that logs in. Default: nobody does, and any server that takes connections passes.
+    pub user: Option<Message>,
+    /// Its password, for md5 and SCRAM-SHA-256.
+    pub password: Option<Message>,
+    /// The database. Default: the one named as the role.
+    pub database: Option<Message>,
+    /// What is asked after the login: one SQL statement.
+    pub query: Option<Message>,
+    /// What its first row has to be, with `|` between columns. Default: any answer but an error.
+    pub expect: Option<Message>,
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 
-use crate::config::check::HttpRequest;
 use crate::config::file::uptime::{ExpectStatus, OneStatus, WrittenCheck};
+use crate::config::http_request::HttpRequest;
 use crate::config::place::KeyPath;
 use crate::config::problem::Complaint;
 use crate::config::validate::report::Report;

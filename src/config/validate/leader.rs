@@ -41,7 +41,7 @@ fn all_expect_master(pool: &Pool, checks: &[Arc<Check>]) -> bool {
             | Action::Compare(_)
             | Action::Wait(_) => false,
         }),
-        CheckKind::Http(_) => false,
+        CheckKind::Http(_) | CheckKind::Postgres(_) => false,
     };
     pool.targets.iter().all(|target| {
         let mut own = checks.iter().filter(|check| check.target.as_ref() == Some(&target.key));
@@ -73,14 +73,24 @@ fn needs(pool: &Pool, checks: &[Arc<Check>], at: &KeyPath, report: &mut Report<'
     let mute = |check: &&Arc<Check>| match &check.kind {
         CheckKind::Script(script) => check.target.is_some() && never_says_no(script),
         CheckKind::Http(_) => false,
+        CheckKind::Postgres(asked) => {
+            let answer = asked.question.as_ref().and_then(|question| question.expect.as_ref());
+            check.target.is_some() && answer.is_none()
+        }
     };
     if let Some(check) = checks.iter().find(mute) {
-        let what = format!(
-            "the check of {} can say \"leader\" but never \"not leader\": where the end of a \
-             reply cannot be known, only a `reject` can",
-            check.address
-        );
-        report.warning(&checks_at, what, "add a `reject` with what a follower answers");
+        let what =
+            format!("the check of {} can say \"leader\" but never \"not leader\"", check.address);
+        let (why, right) = match &check.kind {
+            CheckKind::Script(_) | CheckKind::Http(_) => (
+                ": where the end of a reply cannot be known, only a `reject` can",
+                "add a `reject` with what a follower answers",
+            ),
+            CheckKind::Postgres(_) => {
+                (": it asks for no role", "use postgres-primary, or a query with an `expect`")
+            }
+        };
+        report.warning(&checks_at, format!("{what}{why}"), right);
     }
 }
 

@@ -9,6 +9,7 @@ pub mod leader;
 pub mod limits;
 pub mod node;
 pub mod pool;
+pub mod postgres;
 pub mod rank;
 pub mod report;
 pub mod script;

@@ -75,7 +75,7 @@ fn lacks(rank: &Template, check: &Check) -> Option<Arc<str>> {
 fn captures(check: &Check) -> impl Iterator<Item = &str> {
     let script = match &check.kind {
         CheckKind::Script(script) => Some(script),
-        CheckKind::Http(_) => None,
+        CheckKind::Http(_) | CheckKind::Postgres(_) => None,
     };
     script.into_iter().flat_map(|script| script.captures())
 }

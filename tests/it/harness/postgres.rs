@@ -134,6 +134,11 @@ impl Postgres {
         self.child.wait().expect("a child can be awaited");
     }
 
+    /// Takes no more clients, and stops once those that are there have gone.
+    pub(crate) fn stop_when_idle(&self) {
+        kill_process(self.pid(), Signal::TERM).expect("the server is still there");
+    }
+
     /// Kills it with all its processes, as a crash does.
     pub(crate) fn kill(&mut self) {
         self.signal(Signal::KILL);
@@ -156,6 +161,11 @@ impl Postgres {
         }
     }
 
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(log(self.folder.path())).expect("it has a log")
+    }
+
     fn answers(&self) {
         eventually("PostgreSQL answers", || self.try_sql("SELECT 1"));
     }
@@ -172,8 +182,7 @@ impl Drop for Postgres {
             self.kill();
         }
         if std::thread::panicking() {
-            let log = std::fs::read_to_string(log(self.folder.path())).unwrap_or_default();
-            eprintln!("--- the log of PostgreSQL at port {}\n{log}", self.port);
+            eprintln!("--- the log of PostgreSQL at port {}\n{}", self.port, self.log());
         }
     }
 }
