@@ -234,8 +234,14 @@ impl LeaderRule {
             member.withdrawn = withdrawn;
             member.promoted = None;
         }
+        let claims = self.members.get(target).is_some_and(Member::claims);
         if withdrawn {
             self.leaves(target);
+        } else if let Phase::Contended(contenders) = &mut self.phase
+            && claims
+        {
+            // It has its claim back, and is one more to be told apart.
+            contenders.insert(target.clone());
         }
         self.rule(before, Why::IncumbentGone)
     }

@@ -96,3 +96,15 @@ fn who_is_held_back_is_not_compared_yet() {
     // `a` lost the lead twice by its own word, and needs two passes to be counted again.
     check("ab", "a+1 b. a- a+1 a- a+9 b+1", "- a - a - - b");
 }
+
+#[test]
+fn a_contender_that_comes_back_into_service_contends_again() {
+    let mut play = check("abc", "a+1 b+ c+1", "- - -");
+    play.rule.withdraw(&key('b'), true);
+    play.rule.withdraw(&key('b'), false);
+    // It has a claim and no rank: nobody can be told apart from it.
+    say(&mut play, "c+2");
+    assert_eq!(play.leader(), '-');
+    say(&mut play, "b+3");
+    assert_eq!(play.leader(), 'b');
+}
