@@ -1,10 +1,13 @@
 # The doors a newcomer uses. `make` alone lists them.
 
-.PHONY: help run test quick lint doc chaos tools clean
+.PHONY: help demo run test quick lint doc chaos tools clean
 .DEFAULT_GOAL := help
 
 help: ## list these
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: ## watch failovers, with nothing to install
+	@cargo run --quiet -- demo
 
 run: ## a proxy in front of an echo server, with nothing to install
 	@cargo run --quiet --example echo

@@ -11,12 +11,13 @@ use crate::admin::command::Command as Asked;
 #[cfg(feature = "chaos")]
 use crate::cli::control::ChaosArgs;
 use crate::cli::control::{RestartArgs, TalkArgs};
+use crate::cli::demo::play::DemoArgs;
 use crate::cli::probe::ProbeArgs;
 use crate::cli::schema::SchemaArgs;
 use crate::cli::settings::ConfigArgs;
 use crate::cli::sources::RunArgs;
 use crate::cli::validate::ValidateArgs;
-use crate::cli::{control, output, probe, run, schema, settings, validate};
+use crate::cli::{control, demo, output, probe, run, schema, settings, validate};
 
 const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 it failed, or the running process said no, \
                           2 the configuration or the command line is wrong, 3 no running process \
@@ -38,6 +39,11 @@ enum Command {
     Validate(ValidateArgs),
     /// Run the checks of a service once, here and now, and show every step.
     Probe(ProbeArgs),
+    /// Watch failovers: two small Redis servers, the proxy in front of them, clients that write.
+    ///
+    /// Nothing has to be installed. It takes half a minute, ends by itself or on Ctrl-C, and says
+    /// what became of every write.
+    Demo(DemoArgs),
     /// Show what a running process serves, and how its targets are.
     Status(TalkArgs),
     /// Show the supervision tree of a running process.
@@ -66,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Validate(args) => validate::main(&args),
         Command::Probe(args) => probe::main(&args),
+        Command::Demo(args) => demo::play::main(&args),
         Command::Status(talk) => control::main(&talk, &Asked::Status),
         Command::Tree(talk) => control::main(&talk, &Asked::Tree),
         Command::Reload(talk) => control::main(&talk, &Asked::Reload),

@@ -3,6 +3,7 @@
 pub mod args;
 
 pub mod control;
+pub mod demo;
 pub mod probe;
 pub mod run;
 pub mod schema;

@@ -21,9 +21,14 @@ pub fn try_print(text: &str) -> std::io::Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
+/// Do results go to a terminal?
+pub fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
 /// May results be in colour?
 pub fn in_colour() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+    is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 /// Prints a value for machines, on one or more lines.

@@ -12,6 +12,7 @@ mod checking;
 mod closing;
 mod crowd;
 mod definitions;
+mod demo;
 mod dialling;
 mod docs;
 #[cfg(feature = "chaos")]
