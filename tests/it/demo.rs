@@ -95,6 +95,8 @@ fn every_failover_is_accounted_for_and_nothing_is_left() {
         assert!(report["landed"][to].as_u64().unwrap() > 0, "{report}");
         assert_eq!(report["lost"]["after_switch"], 0, "{report}");
         assert_eq!(report["tries"]["given_up"], 0, "{report}");
+        let own = report["proxy_says"].as_str().unwrap();
+        assert!(own.contains(&format!("from {from} to {to}")), "the proxy says the same: {own}");
         assert!(report["first_write_ms"].is_u64() && report["settled"] == true, "{report}");
         acknowledged += report["acknowledged"].as_u64().unwrap();
     }

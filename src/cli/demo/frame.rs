@@ -176,8 +176,12 @@ fn last_reports(scene: &Scene, width: usize, room: usize) -> Vec<Line> {
     let mut lines = told::table(shown, width);
     let verdict = told::verdict(last).join("; ");
     let marked = format!("{}: {verdict}", last.failover.number);
-    let wrapped = told::wrap(&marked, width.saturating_sub(4), Style::Plain);
-    lines.extend(wrapped.into_iter().map(|line| Line::of(Style::Plain, "  ").followed_by(line)));
+    let own = last.proxy_says.iter().map(|own| (format!("stagedoor: {own}"), Style::Dim));
+    for (text, style) in [(marked, Style::Plain)].into_iter().chain(own) {
+        let wrapped = told::wrap(&text, width.saturating_sub(4), style);
+        let inset = || Line::of(Style::Plain, "  ");
+        lines.extend(wrapped.into_iter().map(|line| inset().followed_by(line)));
+    }
     lines
 }
 

@@ -25,6 +25,7 @@ fn report(number: usize, kind: Kind, lost: Lost) -> Report {
         lost,
         troubles: Troubles { cut: 4, ..Troubles::default() },
         longest: Duration::from_millis(1_020),
+        proxy_says: Some("from A to B, nobody led for 0.19ms; 4 cut, 0 held".to_owned()),
     }
 }
 
@@ -92,6 +93,7 @@ fn a_wide_picture_shows_it_all() {
   1  master killed  A → B          0.01 s        1.02 s            4       2.25 s    73
   1: 61 lost: A took them before B was promoted, and nothing in front of it could know; 12 lost: A
   took them after that, before stagedoor's next check
+  stagedoor: from A to B, nobody led for 0.19ms; 4 cut, 0 held
 
  log  04:38:58.735Z warn  target 127.0.0.1:41002 leads
 

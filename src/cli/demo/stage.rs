@@ -200,7 +200,7 @@ impl Playing {
         let waiting = cast.clients.waiting(Instant::now());
         let tally = &mut cast.clients.accounts().tally;
         waiting.into_iter().for_each(|time| tally.waits(time));
-        tally.close(failover, &landed, has)
+        Report { proxy_says: cast.proxy_says(old), ..tally.close(failover, &landed, has) }
     }
 }
 
@@ -211,6 +211,19 @@ impl Cast<'_> {
     pub fn leads(&self) -> Option<Side> {
         let leader = self.proxy.leader()?;
         Side::BOTH.into_iter().find(|side| self.servers.address(*side) == leader)
+    }
+
+    /// The proxy's own report of the last failover, if it is one away from this server.
+    fn proxy_says(&self, old: Side) -> Option<String> {
+        let service = self.proxy.service()?;
+        let last = service.failovers.first()?;
+        let name = |said: &str, side: Side| {
+            said.replace(&self.servers.address(side).to_string(), &side.to_string())
+        };
+        let is_this = last.from == self.servers.address(old).to_string();
+        is_this.then(|| {
+            Side::BOTH.into_iter().fold(last.summary.clone(), |said, side| name(&said, side))
+        })
     }
 
     /// Does it lead to the new master, hold the old one for a replica, and is nobody waiting?

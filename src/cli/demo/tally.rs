@@ -82,6 +82,8 @@ pub struct Report {
     pub troubles: Troubles,
     /// The longest that one write took, with all its tries.
     pub longest: Duration,
+    /// What the proxy says of it itself, with the servers named as here.
+    pub proxy_says: Option<String>,
 }
 
 /// The accounts of a whole demo.
@@ -150,6 +152,7 @@ impl Tally {
             landed: Side::BOTH.map(on),
             troubles: self.troubles,
             longest: self.longest,
+            proxy_says: None,
             failover,
         };
         let Self { kept, lost, .. } = std::mem::take(self);

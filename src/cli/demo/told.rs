@@ -312,6 +312,7 @@ pub fn json(report: &Report) -> Value {
         "longest_wait_ms": millis(report.longest),
         "two_masters_ms": millis(failover.two_masters),
         "tries": troubles_json(report.troubles),
+        "proxy_says": report.proxy_says,
         "settled": failover.settled,
         "kept": report.is_kept(),
     } })

@@ -180,6 +180,9 @@ fn lines(news: &News, when: Duration, of: usize) -> String {
                 "the longest wait for a write was {}{met}",
                 told::seconds(report.longest)
             ));
+            said.extend(
+                report.proxy_says.as_ref().map(|own| format!("stagedoor's own report: {own}")),
+            );
             said.iter().map(|line| format!("{when}  = {line}\n")).collect()
         }
     }
