@@ -15,4 +15,5 @@ pub mod show;
 pub mod show_detection;
 pub mod show_probe;
 pub mod show_status;
+pub mod show_tls;
 pub mod sources;

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::sources::RunArgs;
-use crate::cli::{output, show_detection};
+use crate::cli::{output, show_detection, show_tls};
 use crate::config::check::{Action, Check, CheckKind, HealthSpec};
 use crate::config::defaults::text;
 use crate::config::load::{self, Loaded};
@@ -97,6 +97,7 @@ fn describe(service: &Service, shown: &mut String) {
     let balance = if single { "one target".to_owned() } else { pool.balance.to_string() };
     let lines = [
         ("listens on", service.listen.to_string()),
+        ("clients", show_tls::clients(service)),
         ("targets", pool.targets.iter().map(target).collect::<Vec<_>>().join(", ")),
         ("balance", format!("{balance}{inferred}")),
         ("when down", when_down(service)),

@@ -28,6 +28,7 @@ mod named;
 mod naming;
 mod postgres;
 mod postgres_presets;
+mod presenting;
 mod presets;
 mod probing;
 mod ranking;

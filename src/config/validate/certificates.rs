@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::pki_types::UnixTime;
+
 use crate::config::place::KeyPath;
 use crate::config::read::read_bytes;
 use crate::config::tls::{Held, Source};
@@ -34,7 +36,14 @@ pub fn read_presented(
 ) -> Option<Held> {
     let held = read(reference, folder, at, report)?;
     match held.certificate.presented() {
-        Ok(_) => Some(held),
+        Ok(_) => {
+            let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
+            if held.certificate.facts.not_after < now {
+                let what = format!("{} has expired: clients will refuse it", held.source);
+                report.warning(at, what, "renew it");
+            }
+            Some(held)
+        }
         Err(fault) => {
             let what = format!("{} cannot be used: {fault}", held.source);
             report.error(at, what, right(&fault));

@@ -1,0 +1,98 @@
+//! What `stagedoor validate` says of how a service meets its clients.
+
+use rustls::pki_types::UnixTime;
+
+use crate::config::model::{Protocol, Service};
+use crate::config::tls::{ClientAuth, Held, Termination, Versions};
+use crate::telemetry::escape::Escaped;
+
+const DAY: i64 = 86_400;
+
+/// What its clients speak; empty where they speak what they like.
+pub fn clients(service: &Service) -> String {
+    let spoken = match &service.protocol {
+        Protocol::Tcp => return String::new(),
+        Protocol::TlsPassthrough => vec!["TLS, ended by the target".to_owned()],
+        Protocol::Tls(termination) => ended(termination),
+    };
+    let answers = &service.answers;
+    let name = answers.domain.as_ref().map_or("any other name".to_owned(), ToString::to_string);
+    let alpn = match &answers.alpn[..] {
+        [] => String::new(),
+        list => format!(", speaking {}", list.join(" or ")),
+    };
+    let asks = format!("ask for {name}{alpn}");
+    [vec![asks], spoken].concat().join(&format!("\n{:13}", ""))
+}
+
+fn ended(termination: &Termination) -> Vec<String> {
+    let Versions { tls12, tls13 } = termination.versions;
+    let versions = match (tls12, tls13) {
+        (true, true) => "TLS 1.2 and 1.3",
+        (true, false) => "TLS 1.2",
+        (false, _) => "TLS 1.3",
+    };
+    let mut lines = vec![format!("{versions}, ended here")];
+    lines.extend(termination.certificates.iter().map(certificate));
+    lines.extend(termination.client_auth.as_ref().map(shown_by));
+    lines
+}
+
+fn certificate(held: &Held) -> String {
+    let facts = &held.certificate.facts;
+    let names = match &facts.names[..] {
+        [] => facts.subject.clone(),
+        names => names.join(", "),
+    };
+    let names = Escaped(names.as_bytes()).to_string();
+    format!("shown {} for {names}, {}", held.source, time_left(facts.not_after))
+}
+
+fn time_left(not_after: i64) -> String {
+    let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
+    match (not_after - now) / DAY {
+        _ if not_after < now => "which has expired".to_owned(),
+        0 => "good for less than a day".to_owned(),
+        1 => "good for a day".to_owned(),
+        days => format!("good for {days} days"),
+    }
+}
+
+fn shown_by(asked: &ClientAuth) -> String {
+    let several = |count: usize, one: &str, many: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        count => Some(format!("{count} {many}")),
+    };
+    let authorities = several(asked.authorities.len(), "authority", "authorities");
+    let signed = authorities.map(|shown| format!("signed by {shown}"));
+    let listed = several(asked.leaves.len(), "that is listed", "that are listed");
+    let good: Vec<String> = [signed, listed].into_iter().flatten().collect();
+    let lists = match asked.revoked.len() {
+        0 => "",
+        _ => ", and is not revoked",
+    };
+    format!("must show a certificate: {}{lists}", good.join(", or one of "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::certificate::Digest;
+
+    #[test]
+    fn whom_a_service_serves_is_a_sentence() {
+        let leaves = vec![Digest::of(b"a"), Digest::of(b"b")];
+        let asked = ClientAuth { leaves, ..ClientAuth::default() };
+        assert_eq!(shown_by(&asked), "must show a certificate: 2 that are listed");
+    }
+
+    #[test]
+    fn the_time_that_is_left_is_told_in_days() {
+        let now = i64::try_from(UnixTime::now().as_secs()).unwrap();
+        assert_eq!(time_left(now - 5), "which has expired");
+        assert_eq!(time_left(now + 3600), "good for less than a day");
+        assert_eq!(time_left(now + DAY + 3600), "good for a day");
+        assert_eq!(time_left(now + 30 * DAY + 3600), "good for 30 days");
+    }
+}
