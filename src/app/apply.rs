@@ -17,6 +17,7 @@ use crate::app::{limits, remembering};
 use crate::config::check::HealthSpec;
 use crate::config::model::{Model, Service};
 use crate::config::names::{ListenAddress, ServiceName, TargetAddress};
+use crate::config::transport::Policy;
 use crate::discovery::resolver::Want;
 use crate::health::leader::remembered::Remembered;
 use crate::health::supervisor::Configure;
@@ -52,9 +53,12 @@ pub enum ApplyError {
 pub async fn apply(house: &House, closer: &Closer, model: Arc<Model>) -> Result<(), ApplyError> {
     let old = house.model.load_full();
     let (names_before, names_after) = (names(&old), names(&model));
+    // Sessions and checks of both may connect until the new one is in force.
+    house.connectors.prepare(policies(&old).chain(policies(&model)));
     // Until nothing can be refused any more, the names of both are in the book.
     look_names_up(house, &names_before | &names_after).await;
     let put = put_in_force(house, closer, &old, &model).await;
+    house.connectors.prepare(policies(if put.is_ok() { &model } else { &old }));
     house.resolver.tell(Want(if put.is_ok() { names_after } else { names_before }));
     put
 }
@@ -105,6 +109,15 @@ async fn put_in_force(
     }
     close_removed(closer, &previous, model);
     Ok(())
+}
+
+/// How its targets and those that its checks ask are spoken to over TLS.
+fn policies(model: &Model) -> impl Iterator<Item = &Arc<Policy>> {
+    model.services.values().flat_map(|service| {
+        let checks = service.health.iter().flat_map(|spec| &spec.checks);
+        let targets = service.pool.targets.iter().filter_map(|target| target.tls.as_ref());
+        targets.chain(checks.filter_map(|check| check.tls.as_ref()))
+    })
 }
 
 /// The names of its targets and of those that its checks ask.

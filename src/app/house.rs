@@ -14,6 +14,7 @@ use crate::discovery::resolver::Resolver;
 use crate::health::keeper::Keeper;
 use crate::health::snapshot::{Snapshot, SnapshotCell};
 use crate::health::supervisor::HealthSupervisor;
+use crate::net::connectors::Connectors;
 use crate::net::names::NameBook;
 use crate::proxy::listener::Listener;
 use crate::proxy::live::LiveCell;
@@ -48,6 +49,8 @@ pub struct House {
     pub snapshot: SnapshotCell,
     /// The addresses of target names.
     pub names: Arc<ArcSwap<NameBook>>,
+    /// What TLS handshakes with targets need.
+    pub connectors: Connectors,
     /// The names that are looked up.
     pub wanted_names: Arc<ArcSwap<BTreeSet<Arc<str>>>>,
     /// Writes to disk what must outlive the process.
@@ -94,6 +97,7 @@ impl House {
             live: LiveCell::default(),
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             names: Arc::default(),
+            connectors: Connectors::default(),
             wanted_names: Arc::default(),
             keeper: Keeper::new(node.state_folder.clone(), node.state_max_age),
             registry: Registry::new(workers.get()),

@@ -215,6 +215,7 @@ impl Process {
             staff: Arc::new(Staff::new(
                 house.checkers.clone(),
                 Arc::clone(&house.names),
+                house.connectors.clone(),
                 house.health.recipient(),
                 intensity,
             )),
@@ -262,6 +263,7 @@ impl Process {
                 live: Arc::clone(&house.live),
                 snapshot: Arc::clone(&house.snapshot),
                 names: Arc::clone(&house.names),
+                connectors: house.connectors.clone(),
                 registry: Arc::clone(&house.registry),
                 suspicions: house.health.recipient(),
             });

@@ -16,17 +16,19 @@ use futures_util::future::join_all;
 use crate::cli::output;
 use crate::cli::show_probe::{self, Asked};
 use crate::cli::sources::RunArgs;
-use crate::config::address;
+use crate::config::address::{self, Spoken};
 use crate::config::check::{Check, Thresholds};
 use crate::config::load::{self, Loaded};
 use crate::config::model::Service;
 use crate::config::named;
 use crate::config::names::TargetAddress;
 use crate::config::problem::did_you_mean;
+use crate::config::transport::Transport;
 use crate::discovery::look_up::LookUps;
 use crate::health::dialled;
 use crate::health::transcript::Transcript;
 use crate::health::verdict::Verdict;
+use crate::net::connectors::Connectors;
 use crate::net::names::NameBook;
 
 /// A check by itself says no deadline; this is the default of a definition.
@@ -144,11 +146,18 @@ fn of_check(args: &ProbeArgs, path: &std::path::Path) -> Result<Chosen, Refused>
         let why = format!("{shown} is a check: name whom to ask with --target host:port");
         return Err(Refused::Because(why));
     };
-    let address = address::target(written).map_err(|complaint| {
+    let (spoken, address) = address::target(written).map_err(|complaint| {
         Refused::Because(format!("--target {written}: {}: {}", complaint.what, complaint.right))
     })?;
+    let tls = match spoken {
+        Spoken::Tcp => None,
+        Spoken::Tls => Some(Arc::new(Transport::default().policy(&address).ok_or_else(|| {
+            let why = format!("--target {written}: no certificate can be for such a name");
+            Refused::Because(why)
+        })?)),
+    };
     let asked = Asked { service: None, target: None, address: address.to_string() };
-    let check = Arc::new(Check { target: None, address, kind, timeout: TIMEOUT });
+    let check = Arc::new(Check { target: None, address, tls, kind, timeout: TIMEOUT });
     let interval = Thresholds::default().interval;
     Ok(Chosen { probes: vec![Probe { asked, check }], interval })
 }
@@ -228,11 +237,13 @@ fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
 /// Rounds until there is no further one: did all pass in the last?
 async fn probe(chosen: &Chosen, manner: Manner) -> bool {
     let mut before: Vec<Transcript> = Vec::new();
+    let connectors = Connectors::default();
+    connectors.prepare(chosen.probes.iter().filter_map(|probe| probe.check.tls.as_ref()));
     // One for all rounds: a Ctrl-C between two waits must not be lost.
     let mut stop = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let runs = tokio::select! {
-            runs = round(&chosen.probes) => runs,
+            runs = round(&chosen.probes, &connectors) => runs,
             // The round that is given up says nothing.
             _ = &mut stop => return all_passed(&before),
         };
@@ -254,7 +265,7 @@ fn all_passed(runs: &[Transcript]) -> bool {
 }
 
 /// Every check once, side by side, so that one that hangs holds up no other.
-async fn round(probes: &[Probe]) -> Vec<Transcript> {
+async fn round(probes: &[Probe], connectors: &Connectors) -> Vec<Transcript> {
     let hosts: BTreeSet<Arc<str>> = probes
         .iter()
         .filter_map(|probe| match &probe.check.address {
@@ -269,7 +280,7 @@ async fn round(probes: &[Probe]) -> Vec<Transcript> {
         address.map(|address| (host, address))
     }));
     let names = NameBook { names: found.await.into_iter().flatten().collect() };
-    join_all(probes.iter().map(|probe| dialled::probe(&probe.check, &names))).await
+    join_all(probes.iter().map(|probe| dialled::probe(&probe.check, &names, connectors))).await
 }
 
 fn print(

@@ -103,6 +103,7 @@ pub fn is_same(before: &Verdict, now: &Verdict) -> bool {
 fn entry(entry: &Entry) -> Value {
     let (event, text, bytes) = match &entry.event {
         Event::Connected => ("connected", None, None),
+        Event::Secured(agreed) => ("secured", Some(agreed.clone()), None),
         Event::Sent { text, length } => ("sent", Some(text.clone()), Some(*length)),
         Event::Heard { text, length } => ("heard", Some(text.clone()), Some(*length)),
         Event::Met(command) => ("met", Some(command.clone()), None),

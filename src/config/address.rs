@@ -47,28 +47,35 @@ pub fn unix(text: &str) -> Option<Result<PathBuf, Complaint>> {
     })
 }
 
-/// A target: `tcp://host:port`, `host:port`, `unix:/path`.
-pub fn target(text: &str) -> Result<TargetAddress, Complaint> {
+/// What is spoken to a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    /// Bytes, in the clear.
+    Tcp,
+    /// TLS.
+    Tls,
+}
+
+/// A target: `tcp://host:port`, `host:port`, `tls://host:port`, `unix:/path`.
+pub fn target(text: &str) -> Result<(Spoken, TargetAddress), Complaint> {
     let text = text.trim();
     if let Some(path) = unix(text) {
-        return path.map(TargetAddress::Unix);
+        return path.map(|path| (Spoken::Tcp, TargetAddress::Unix(path)));
     }
     let url = split(text);
-    match url.scheme {
-        None | Some("tcp") => {}
-        Some("tls") => {
-            let right = "write tcp://; TLS to targets comes with a later release";
-            return Err(Complaint::new("`tls://` is not in this release", right));
-        }
+    let spoken = match url.scheme {
+        None | Some("tcp") => Spoken::Tcp,
+        Some("tls") => Spoken::Tls,
         Some(other) => {
             let what = format!("`{}://` is no scheme of a TCP target", shown(other));
-            return Err(Complaint::new(what, "write tcp://host:port, host:port or unix:/path"));
+            let right = "write tcp://host:port, tls://host:port, host:port or unix:/path";
+            return Err(Complaint::new(what, right));
         }
-    }
+    };
     if !url.path.is_empty() && url.path != "/" {
         return Err(Complaint::new("a TCP target has no path", FORM));
     }
-    host_and_port(url.authority, None)
+    host_and_port(url.authority, None).map(|address| (spoken, address))
 }
 
 /// `host:port`; without a port, `default`.
@@ -175,7 +182,8 @@ mod tests {
 
     fn check(text: &str, expected: &str) {
         let said = match target(text) {
-            Ok(address) => address.to_string(),
+            Ok((Spoken::Tcp, address)) => address.to_string(),
+            Ok((Spoken::Tls, address)) => format!("{address} over TLS"),
             Err(complaint) => complaint.what,
         };
         assert_eq!(said, expected, "{text}");
@@ -188,6 +196,8 @@ mod tests {
         check("[::1]:6379", "[::1]:6379");
         check("Redis-1.Example.:6379", "redis-1.example:6379");
         check("redis_1:65535", "redis_1:65535");
+        check("tls://Redis-1:6380", "redis-1:6380 over TLS");
+        check("tls://[::1]:6380/", "[::1]:6380 over TLS");
         check("unix:/run/x.sock", "unix:/run/x.sock");
         check("unix:///run/x.sock", "unix:/run/x.sock");
     }
@@ -209,7 +219,6 @@ mod tests {
         check("1.2.3.400:80", "1.2.3.400 is no IPv4 address");
         check("a b:80", "a b is no host name");
         check("http://a:80", "`http://` is no scheme of a TCP target");
-        check("tls://a:80", "`tls://` is not in this release");
         check("tcp://a:80/x", "a TCP target has no path");
         check("user@a:80", "an address holds no user name");
         check("unix:x", "the path of a unix socket begins with /");

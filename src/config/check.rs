@@ -12,6 +12,7 @@ use regex_automata::util::syntax;
 
 use crate::config::http_request::HttpRequest;
 use crate::config::names::{TargetAddress, TargetKey};
+use crate::config::transport::Policy;
 
 /// What one search of a stream may keep, in bytes.
 const AUTOMATON_MEMORY: usize = 1 << 20;
@@ -32,6 +33,8 @@ pub struct Check {
     pub target: Option<TargetKey>,
     /// The address to ask.
     pub address: TargetAddress,
+    /// How it is spoken to over TLS; `None`: it is not.
+    pub tls: Option<Arc<Policy>>,
     /// What to ask.
     pub kind: CheckKind,
     /// One deadline over connecting and every step.

@@ -59,6 +59,11 @@ pub fn service() -> Value {
             "hold": 0,
             "hold_limit": 1000,
             "on_removed": "drain:30s",
+            "transport": {
+                "ssl_insecure_skip_verify": false,
+                "ssl_min_version": "1.2",
+                "ssl_max_version": "1.3",
+            },
             "close_spread": 0,
         },
         "uptime_tests": {

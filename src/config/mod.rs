@@ -1,6 +1,7 @@
 //! Floor 1: files become a model. A model that exists is valid.
 
 pub mod address;
+pub mod authorities;
 pub mod check;
 pub mod defaults;
 pub mod diff;
@@ -8,6 +9,7 @@ pub mod domain;
 pub mod environment;
 pub mod escape;
 pub mod file;
+pub mod hosts;
 pub mod http_request;
 pub mod json;
 pub mod layers;
@@ -29,5 +31,6 @@ pub mod shape;
 pub mod spelling;
 pub mod tls;
 pub mod toml;
+pub mod transport;
 pub mod tree;
 pub mod validate;

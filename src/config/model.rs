@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::config::check::HealthSpec;
 use crate::config::names::{ListenAddress, ServiceName, TargetAddress, TargetKey};
 use crate::config::tls::{Answers, Termination};
+use crate::config::transport::Policy;
 
 /// Everything one process runs: its node settings and its services.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -145,6 +146,8 @@ pub struct Target {
     pub name: Arc<str>,
     /// Where it is.
     pub address: TargetAddress,
+    /// How it is spoken to over TLS; `None`: it is not.
+    pub tls: Option<Arc<Policy>>,
     /// Its share of the traffic. Default 1.
     pub weight: NonZeroU32,
     /// Used only while no other target is eligible.
@@ -308,8 +311,15 @@ impl Target {
             key: TargetKey::of(&address),
             name: address.to_string().into(),
             address,
+            tls: None,
             weight: NonZeroU32::MIN,
             backup: false,
         }
+    }
+
+    /// The same, spoken to over TLS.
+    pub fn over_tls(address: TargetAddress, policy: Arc<Policy>) -> Self {
+        let key = TargetKey::over_tls(&address);
+        Self { name: key.as_str().into(), key, tls: Some(policy), ..Self::at(address) }
     }
 }

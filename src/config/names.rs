@@ -11,8 +11,9 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceName(Arc<str>);
 
-/// The identity of a target within its service: its address as text, so that a target whose
-/// address changes is a new target, and one that only moves in the list stays the same.
+/// The identity of a target within its service: its address as text, and whether it speaks TLS, so
+/// that a target whose address changes is a new target, and one that only moves in the list stays
+/// the same.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetKey(Arc<str>);
 
@@ -77,7 +78,13 @@ impl TargetKey {
         Self(address.to_string().into())
     }
 
-    /// The key as text: `host:port`, `[v6]:port` or `unix:/path`.
+    /// The key of the target that is spoken to over TLS at `address`: not the same as one that is
+    /// spoken to in the clear there, so that none is taken for well by the other's checks.
+    pub fn over_tls(address: &TargetAddress) -> Self {
+        Self(format!("tls://{address}").into())
+    }
+
+    /// The key as text: `host:port`, `[v6]:port` or `unix:/path`, with `tls://` before it for TLS.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -189,7 +189,7 @@ mod tests {
     use crate::health::leader::Why;
 
     fn target(port: u16) -> TargetKey {
-        TargetKey::of(&address::target(&format!("127.0.0.1:{port}")).unwrap())
+        TargetKey::of(&address::target(&format!("127.0.0.1:{port}")).unwrap().1)
     }
 
     fn watch() -> FailoverWatch {

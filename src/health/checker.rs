@@ -16,6 +16,7 @@ use crate::config::names::ServiceName;
 use crate::health::dialled::probe;
 use crate::health::effect::Finished;
 use crate::health::transcript::Transcript;
+use crate::net::connectors::Connectors;
 use crate::net::dial::Destination;
 use crate::net::names::{NameBook, Unresolved};
 use crate::supervise::handle::Recipient;
@@ -34,6 +35,8 @@ pub struct CheckerArgs {
     pub interval: Duration,
     /// The addresses of target names.
     pub names: Arc<ArcSwap<NameBook>>,
+    /// What TLS handshakes need.
+    pub connectors: Connectors,
     /// Who judges.
     pub reports: Recipient<CheckFinished>,
 }
@@ -144,7 +147,7 @@ async fn probe_and_report(args: CheckerArgs) -> Duration {
 async fn probe_where_it_is(args: &CheckerArgs) -> (Transcript, Result<Destination, Unresolved>) {
     loop {
         let names = args.names.load_full();
-        let transcript = probe(&args.check, &names).await;
+        let transcript = probe(&args.check, &names, &args.connectors).await;
         let (address, now) = (&args.check.address, args.names.load_full());
         let at = names.resolve(address);
         if now.resolve(address) == at {

@@ -135,7 +135,7 @@ struct Setting {
 impl Setting {
     fn check(&self) -> Arc<Check> {
         let (target, kind) = (Some(key('a')), self.kind.clone());
-        Arc::new(Check { target, address: address('a'), kind, timeout: self.timeout })
+        Arc::new(Check { target, address: address('a'), tls: None, kind, timeout: self.timeout })
     }
 
     fn bounds(&self) -> Bounds {

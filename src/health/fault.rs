@@ -63,6 +63,8 @@ pub enum FaultKind {
     Malformed,
     /// The target wants a login that the check has not got; why.
     CannotLogIn(&'static str),
+    /// TLS: the handshake failed, or it was broken off later; in words.
+    Tls(Arc<str>),
     /// Any other trouble that the system names.
     Io(io::ErrorKind),
 }
@@ -95,6 +97,7 @@ impl Fault {
             | FaultKind::NoCapture(_)
             | FaultKind::Malformed
             | FaultKind::CannotLogIn(_)
+            | FaultKind::Tls(_)
             | FaultKind::Io(_) => false,
         }
     }
@@ -146,6 +149,7 @@ impl fmt::Display for FaultKind {
             Self::HttpStatus(status) => return write!(f, "answered with status {status}"),
             Self::Malformed => "the answer is not well-formed",
             Self::CannotLogIn(why) => return write!(f, "cannot log in: {why}"),
+            Self::Tls(words) => return write!(f, "TLS: {words}"),
             Self::Io(kind) => return write!(f, "{kind}"),
         })
     }

@@ -11,6 +11,7 @@ use crate::config::check::HealthSpec;
 use crate::config::model::Service;
 use crate::config::names::{ServiceName, TargetKey};
 use crate::health::checker::{CheckFinished, CheckNow, Checker, CheckerArgs};
+use crate::net::connectors::Connectors;
 use crate::net::names::NameBook;
 use crate::supervise::child::ChildSpec;
 use crate::supervise::handle::{ComponentName, Recipient, Ref};
@@ -23,6 +24,7 @@ use crate::supervise::supervisor::{StartChild, StopChild, Supervisor};
 pub struct Staff {
     group: Ref<Supervisor>,
     names: Arc<ArcSwap<NameBook>>,
+    connectors: Connectors,
     reports: Recipient<CheckFinished>,
     intensity: Intensity,
     employed: Mutex<HashMap<ComponentName, Employed>>,
@@ -36,15 +38,16 @@ struct Employed {
 // === impl Staff ===
 
 impl Staff {
-    /// A staff of nobody, whose checkers will belong to `group`, read `names` and tell `reports`;
-    /// one that falls more often than `intensity` allows is parked.
+    /// A staff of nobody, whose checkers will belong to `group`, connect by `names` and
+    /// `connectors`, and tell `reports`; one that falls more often than `intensity` allows is parked.
     pub fn new(
         group: Ref<Supervisor>,
         names: Arc<ArcSwap<NameBook>>,
+        connectors: Connectors,
         reports: Recipient<CheckFinished>,
         intensity: Intensity,
     ) -> Self {
-        Self { group, names, reports, intensity, employed: Mutex::default() }
+        Self { group, names, connectors, reports, intensity, employed: Mutex::default() }
     }
 
     /// Has exactly the checkers run that `services` ask for. One whose check is the same as before
@@ -99,6 +102,7 @@ impl Staff {
                     check: Arc::clone(check),
                     interval: spec.thresholds.interval,
                     names: Arc::clone(&self.names),
+                    connectors: self.connectors.clone(),
                     reports: self.reports.clone(),
                 };
                 wanted.insert(name_of(service, spec, index), args);

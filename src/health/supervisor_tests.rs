@@ -23,6 +23,7 @@ use crate::health::supervisor::{
 };
 use crate::health::transcript::Transcript;
 use crate::health::verdict::Verdict;
+use crate::net::connectors::Connectors;
 use crate::net::dial::Destination;
 use crate::net::names::Unresolved;
 use crate::supervise::handle::{Recipient, Ref};
@@ -50,6 +51,7 @@ impl Stage {
             staff: Arc::new(Staff::new(
                 Ref::vacant("checkers"),
                 Arc::<ArcSwap<_>>::default(),
+                Connectors::default(),
                 Recipient::from_fn(|_| true),
                 Intensity::default(),
             )),

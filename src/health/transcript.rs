@@ -48,6 +48,8 @@ pub struct Entry {
 pub enum Event {
     /// The connection stood.
     Connected,
+    /// And TLS within it: what was agreed on, and with whom.
+    Secured(String),
     /// Bytes were sent.
     Sent {
         /// What, as a person would write it.
@@ -106,6 +108,14 @@ impl Transcript {
         let omitted = first.omitted + self.omitted;
         let entries = first.entries.into_iter().chain(self.entries).collect();
         Self { entries, decided_after, omitted, ..self }
+    }
+
+    /// The same over TLS: before the first step there was a handshake.
+    pub fn secured(mut self, at: Duration, agreed: String) -> Self {
+        let first = self.entries.iter().take_while(|entry| entry.event == Event::Connected).count();
+        self.entries.insert(first, Entry { at, step: None, event: Event::Secured(agreed) });
+        self.decided_after += 1;
+        self
     }
 }
 
@@ -219,6 +229,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected => f.write_str("connected"),
+            Self::Secured(agreed) => f.write_str(agreed),
             Self::Sent { text, .. } => write!(f, "send {text}"),
             Self::Heard { text, .. } => write!(f, "heard {text}"),
             Self::Met(command) => write!(f, "{command}: met"),

@@ -6,6 +6,7 @@ use std::io;
 use rustix::io::Errno;
 
 use crate::health::fault::{Fault, FaultKind};
+use crate::net::tls_fault;
 
 /// What one run of a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub enum OwnTrouble {
     NotPermitted,
     /// The name could not be resolved; the resolver's words.
     Name(String),
+    /// TLS could not be set up; why.
+    Tls(String),
     /// The check's request cannot be put into HTTP; why.
     Request(String),
 }
@@ -81,6 +84,7 @@ impl Verdict {
                 | FaultKind::HttpStatus(_)
                 | FaultKind::Malformed
                 | FaultKind::CannotLogIn(_)
+                | FaultKind::Tls(_)
                 | FaultKind::Io(_) => {
                     if fault.contradicts() {
                         Word::NotLeader
@@ -107,6 +111,10 @@ impl Verdict {
 /// target down); a host that does not answer on a network that we reach is the target's. A unix
 /// socket that is not there is a refused connection: its process is gone.
 pub fn classify(stage: Stage, error: &io::Error) -> Result<FaultKind, OwnTrouble> {
+    if let Some(words) = tls_fault::words(error) {
+        let is_own = tls_fault::is_own(error);
+        return if is_own { Err(OwnTrouble::Tls(words)) } else { Ok(FaultKind::Tls(words.into())) };
+    }
     let Some(errno) = Errno::from_io_error(error) else {
         return Ok(of_kind(stage, error.kind()));
     };
@@ -156,7 +164,7 @@ impl fmt::Display for OwnTrouble {
             Self::NoRoute => "this machine has no route to that network",
             Self::NotPermitted => "this machine does not permit it",
             Self::Request(words) => return write!(f, "its request is not valid HTTP: {words}"),
-            Self::Name(words) => words,
+            Self::Name(words) | Self::Tls(words) => words,
         })
     }
 }

@@ -53,6 +53,8 @@ pub enum DialFault {
     Reset,
     /// No answer before the deadline, or before the kernel gave up.
     TimedOut,
+    /// It was connected to, and the TLS handshake failed. It is there, and not as it should be.
+    Handshake,
     /// The network says that the way to the target is broken.
     Unreachable,
     /// Trouble of our own (descriptors, ports, memory, no route, a firewall rule): says nothing of
@@ -200,6 +202,7 @@ impl fmt::Display for Told<'_> {
             DialFault::Reset => "reset the connection at once",
             DialFault::TimedOut => "did not answer in time to the connect",
             DialFault::Unreachable => "is unreachable",
+            DialFault::Handshake => "failed the TLS handshake",
             DialFault::OwnSide => "was not dialled, for a fault on our own side",
             DialFault::Other => "could not be connected to",
         })?;

@@ -2,6 +2,12 @@
 
 pub mod accept;
 pub mod client_verifier;
+pub mod connect;
+#[cfg(test)]
+mod connect_harness;
+#[cfg(test)]
+mod connect_tests;
+pub mod connectors;
 pub mod dial;
 pub mod endpoint;
 pub mod hello;
@@ -16,8 +22,10 @@ pub mod socket;
 #[cfg(test)]
 mod socket_tests;
 pub mod stream;
+pub mod tls_fault;
 pub mod tls_server;
 pub mod tuning;
+pub mod verify;
 
 #[cfg(test)]
 pub mod loopback;

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustls::pki_types::CertificateDer;
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{client, server};
@@ -71,6 +72,16 @@ impl Peer {
                 Some(Records::new(stream.socket(), &mut **connection))
             }
         }
+    }
+
+    /// The certificate that it has shown, now or when the session that is resumed began.
+    pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        let shown = match self {
+            Self::Plain(_) => None,
+            Self::Server(stream) => stream.get_ref().1.peer_certificates(),
+            Self::Client(stream) => stream.get_ref().1.peer_certificates(),
+        };
+        shown?.first()
     }
 
     /// What its handshake agreed on; nothing without TLS.

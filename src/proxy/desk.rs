@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::config::names::TargetKey;
 use crate::health::snapshot::SnapshotCell;
 use crate::health::supervisor::TargetSuspected;
+use crate::net::connectors::Connectors;
 use crate::net::names::NameBook;
 use crate::proxy::live::{LiveCell, LiveService};
 use crate::proxy::registry::Registry;
@@ -34,6 +35,8 @@ pub struct Desk {
     pub snapshot: SnapshotCell,
     /// The addresses of target names.
     pub names: Arc<ArcSwap<NameBook>>,
+    /// What TLS handshakes with targets need.
+    pub connectors: Connectors,
     /// Every session.
     pub registry: Arc<Registry>,
     /// Told of targets that did not answer a dial.

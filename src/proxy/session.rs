@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -16,7 +17,9 @@ use crate::config::names::TargetKey;
 use crate::health::snapshot::{Leadership, ServiceHealth};
 use crate::health::supervisor::TargetSuspected;
 use crate::health::suspicion::Failure;
-use crate::net::dial::{DialFault, dial};
+use crate::net::connect::connect;
+use crate::net::connectors::Unbuildable;
+use crate::net::dial::DialFault;
 use crate::net::endpoint::Endpoint;
 use crate::net::peer::Peer;
 use crate::net::socket::{Gone, Socket};
@@ -81,26 +84,26 @@ impl Session {
         let service = Arc::clone(self.live.service());
         let Some(_permit) = self.live.permits.try_take() else { return Ending::OverLimit };
         let pass = self.desk.registry.enter(self.desk.index, &service.name, &self.client);
-        let (target, lease) = match self.connect(&pass, ledger).await {
+        let (mut target, lease) = match self.connect(&pass, ledger).await {
             Ok(connected) => connected,
             Err(ending) => return ending,
         };
         ledger.relaying(pass.meter());
-        if let Err(error) = pass_on(said, &target, &pass, service.pool.connect_timeout).await {
-            target.abort();
+        if let Err(error) = pass_on(said, &mut target, &pass, service.pool.connect_timeout).await {
+            target.socket().abort();
             return Ending::Relayed(End::Failed(Side::Target, error));
         }
         let limits = relay_limits(&service.limits);
-        let relayed = match end {
-            Peer::Plain(_) => {
-                let relaying = relay(&self.client, &target, limits, pass.meter(), pass.relay_cut());
-                self.watch_first_byte(&target, &lease, &pass, relaying).await
+        let socket = Arc::clone(target.socket());
+        let (meter, cut) = (pass.meter(), pass.relay_cut());
+        let relayed = match (end, &mut target) {
+            (Peer::Plain(_), Peer::Plain(target)) => {
+                let relaying = relay(&self.client, target, limits, meter, cut);
+                self.watch_first_byte(&socket, &lease, &pass, relaying).await
             }
-            mut end @ (Peer::Server(_) | Peer::Client(_)) => {
-                let mut other = Peer::from(Arc::clone(&target));
-                let (meter, cut) = (pass.meter(), pass.relay_cut());
-                let relaying = Box::pin(relay_peers(&mut end, &mut other, limits, meter, cut));
-                self.watch_first_byte(&target, &lease, &pass, relaying).await
+            (mut end, target) => {
+                let relaying = Box::pin(relay_peers(&mut end, target, limits, meter, cut));
+                self.watch_first_byte(&socket, &lease, &pass, relaying).await
             }
         };
         if matches!(relayed.end, End::Reset(Side::Target) | End::Failed(Side::Target, _)) {
@@ -113,11 +116,7 @@ impl Session {
     }
 
     /// Routes and dials until a target is connected, unless the client leaves first.
-    async fn connect(
-        &self,
-        pass: &Pass,
-        ledger: &mut Ledger,
-    ) -> Result<(Arc<Socket>, Lease), Ending> {
+    async fn connect(&self, pass: &Pass, ledger: &mut Ledger) -> Result<(Peer, Lease), Ending> {
         tokio::select! {
             biased;
             connected = self.find_target(pass, ledger) => connected,
@@ -134,11 +133,7 @@ impl Session {
         }
     }
 
-    async fn find_target(
-        &self,
-        pass: &Pass,
-        ledger: &mut Ledger,
-    ) -> Result<(Arc<Socket>, Lease), Ending> {
+    async fn find_target(&self, pass: &Pass, ledger: &mut Ledger) -> Result<(Peer, Lease), Ending> {
         let service = self.live.service();
         let pool = &service.pool;
         let (mut tried, mut reroutes, mut dialled) = (Vec::new(), 0, Duration::ZERO);
@@ -223,13 +218,19 @@ impl Session {
         }
     }
 
-    async fn dial(&self, lease: &Lease, within: Duration) -> Result<Arc<Socket>, Fate> {
-        let destination = self.desk.names.load().resolve(&lease.target().address);
+    async fn dial(&self, lease: &Lease, within: Duration) -> Result<Peer, Fate> {
+        let target = lease.target();
+        let destination = self.desk.names.load().resolve(&target.address);
         let unreachable = |why: String| Fate::Failed(Ending::Unreachable(why));
         let destination = destination.map_err(|error| unreachable(error.to_string()))?;
+        let connector = target.tls.as_ref().map(|policy| self.desk.connectors.of(policy));
+        let connector = connector.transpose();
+        let hindered = |error: Unbuildable| Fate::Failed(Ending::Hindered(error.to_string()));
+        let connector = connector.map_err(hindered)?;
         let tuning = Tuning::of(&self.live.service().limits);
-        let dialled = dial(&destination, Instant::now() + within, &tuning).await;
-        dialled.map(Arc::new).map_err(|error| {
+        let deadline = Instant::now() + within;
+        let dialled = connect(&destination, connector.as_deref(), deadline, &tuning).await;
+        dialled.map_err(|error| {
             if error.fault == DialFault::OwnSide {
                 // It says nothing of this target; another may be on a network that we can reach.
                 return Fate::Failed(Ending::Hindered(error.to_string()));
@@ -275,14 +276,9 @@ impl Session {
 
     /// Between the connect and the first byte: may this target have the session still? Asked before
     /// a cut can reach the client, which has seen nothing and goes elsewhere, and again once it can.
-    fn admit(
-        &self,
-        pass: &Pass,
-        target: Arc<Socket>,
-        key: &TargetKey,
-    ) -> Result<Arc<Socket>, Fate> {
+    fn admit(&self, pass: &Pass, target: Peer, key: &TargetKey) -> Result<Peer, Fate> {
         self.check_wanted(key)?;
-        pass.connected(&target).map_err(Fate::Cut)?;
+        pass.connected(target.socket()).map_err(Fate::Cut)?;
         self.check_wanted(key)?;
         Ok(target)
     }
@@ -310,18 +306,18 @@ impl Session {
 /// Gives the target what the client has said already.
 async fn pass_on(
     said: &[u8],
-    target: &Socket,
+    target: &mut Peer,
     pass: &Pass,
     within: Duration,
 ) -> std::io::Result<()> {
     let mut left = said;
     let passing = async {
         while !left.is_empty() {
-            let count = poll_fn(|cx| target.poll_send(cx, left)).await?;
+            let count = target.write(left).await?;
             pass.meter().to_target.add(count);
             left = &left[count..];
         }
-        Ok(())
+        target.flush().await
     };
     match tokio::time::timeout(within, passing).await {
         Ok(passed) => passed,

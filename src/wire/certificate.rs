@@ -41,6 +41,8 @@ pub struct Facts {
     pub spki: Digest,
     /// Its subject, as text.
     pub subject: String,
+    /// Who signed it, as text.
+    pub issuer: String,
     /// The DNS names and IP addresses that it is good for.
     pub names: Vec<String>,
     /// From when it is good, in seconds since 1970.
@@ -147,6 +149,7 @@ pub fn facts_of(der: &[u8], index: usize) -> Result<Facts, CertificateFault> {
         id: Digest::of(der),
         spki: Digest::of(parsed.public_key().raw),
         subject: parsed.subject().to_string(),
+        issuer: parsed.issuer().to_string(),
         names: names(&parsed),
         not_before: parsed.validity().not_before.timestamp(),
         not_after: parsed.validity().not_after.timestamp(),

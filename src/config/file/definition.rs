@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::config::file::foreign;
 use crate::config::file::limits::Limits;
+use crate::config::file::pins::WrittenPins;
 use crate::config::file::proxy::Proxy;
 use crate::config::file::scalars::OneOrMany;
 use crate::config::file::tls::WrittenTls;
@@ -50,17 +51,15 @@ pub struct Definition {
     pub client_certificates: Option<OneOrMany>,
     /// Revocation lists of these authorities: PEM file paths or inline PEM.
     pub client_crl: Option<OneOrMany>,
-    /// Host → certificate for mutual TLS to that target.
-    #[schemars(extend("x-later" = true))]
+    /// Host → what is presented to that target if it asks for a certificate: the path of a PEM
+    /// file, or PEM itself. Hosts are `*`, `*.domain`, `*.domain:port`, `host`, `host:port`.
     pub upstream_certificates: Option<BTreeMap<String, String>>,
-    /// Tyk's switch that ignores `upstream_certificates`.
-    #[schemars(extend("x-later" = true))]
+    /// Tyk's switch that ignores `upstream_certificates`. Default: false.
     pub upstream_certificates_disabled: Option<bool>,
-    /// Host → the SHA-256 of the public key its leaf certificate must have.
-    #[schemars(extend("x-later" = true))]
-    pub pinned_public_keys: Option<BTreeMap<String, serde_json::Value>>,
-    /// Tyk's switch that ignores `pinned_public_keys`.
-    #[schemars(extend("x-later" = true))]
+    /// Host → the SHA-256 of the public key that its own certificate must have. Hosts are `*`,
+    /// `*.domain`, `host`.
+    pub pinned_public_keys: Option<BTreeMap<String, WrittenPins>>,
+    /// Tyk's switch that ignores `pinned_public_keys`. Default: false.
     pub certificate_pinning_disabled: Option<bool>,
     /// A PROXY protocol header is required in front of everything.
     #[schemars(extend("x-later" = true))]

@@ -3,6 +3,7 @@
 pub mod definition;
 pub mod foreign;
 pub mod limits;
+pub mod pins;
 pub mod proxy;
 pub mod scalars;
 pub mod settings;

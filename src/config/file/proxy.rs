@@ -11,7 +11,7 @@ use crate::config::file::scalars::{OneOrMany, Period};
 #[serde(deny_unknown_fields)]
 #[schemars(transform = foreign::proxy)]
 pub struct Proxy {
-    /// The target without load balancing: `tcp://host:port`, `host:port` or `unix:/path`.
+    /// The target without load balancing: `tcp://host:port`, `host:port`, `tls://host:port` or `unix:/path`.
     pub target_url: Option<String>,
     /// The targets with load balancing. A repeated entry adds weight.
     pub target_list: Option<Vec<TargetEntry>>,
@@ -57,7 +57,7 @@ pub struct Proxy {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum TargetEntry {
-    /// `tcp://host:port`, `host:port` or `unix:/path`.
+    /// `tcp://host:port`, `host:port`, `tls://host:port` or `unix:/path`.
     Url(String),
     /// The same with more to say.
     Detailed(DetailedTarget),
@@ -67,7 +67,7 @@ pub enum TargetEntry {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DetailedTarget {
-    /// `tcp://host:port`, `host:port` or `unix:/path`.
+    /// `tcp://host:port`, `host:port`, `tls://host:port` or `unix:/path`.
     #[schemars(required)]
     pub url: Option<String>,
     /// Its share of the connections. Default: 1.
@@ -102,30 +102,33 @@ pub enum WrittenBalance {
 #[serde(deny_unknown_fields)]
 #[schemars(transform = foreign::transport)]
 pub struct Transport {
-    /// Accept any certificate of a target.
-    #[schemars(extend("x-later" = true))]
+    /// Believe any certificate of a target. Default: false.
     pub ssl_insecure_skip_verify: Option<bool>,
-    /// The authorities that sign the targets.
-    #[schemars(extend("x-later" = true))]
+    /// The authorities that sign the targets: paths of PEM files, or PEM itself. Default: those of
+    /// the system.
     pub ssl_ca: Option<OneOrMany>,
-    /// The oldest TLS version: "1.2", "1.3" or Tyk's 771, 772.
-    #[schemars(extend("x-later" = true))]
-    pub ssl_min_version: Option<serde_json::Value>,
-    /// The newest TLS version.
-    #[schemars(extend("x-later" = true))]
-    pub ssl_max_version: Option<serde_json::Value>,
-    /// The name to ask a target for. Default: its host.
-    #[schemars(extend("x-later" = true))]
+    /// The oldest version that is spoken: "1.2" (default), "1.3" or Tyk's 771, 772.
+    pub ssl_min_version: Option<WrittenVersion>,
+    /// The newest version that is spoken. Default: "1.3".
+    pub ssl_max_version: Option<WrittenVersion>,
+    /// The name that a target is asked for and has to prove. Default: its host.
     pub ssl_server_name: Option<String>,
-    /// The ALPN protocols to offer.
-    #[schemars(extend("x-later" = true))]
+    /// The ALPN protocols that are offered. Default: none.
     pub ssl_alpn: Option<Vec<String>>,
-    /// Tyk's check of the leaf's common name.
-    #[schemars(extend("x-later" = true))]
+    /// Tyk's check of the leaf's common name. The names in a certificate are checked always.
     pub ssl_force_common_name_check: Option<bool>,
-    /// Cipher suites.
-    #[schemars(extend("x-later" = true))]
+    /// The cipher suites of TLS 1.2, by their RFC names. Default: all that are good.
     pub ssl_ciphers: Option<Vec<String>>,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum WrittenVersion {
+    /// Tyk's number.
+    Number(u16),
+    /// "1.2" or "1.3".
+    Text(String),
 }
 
 /// Targets from a discovery service: Tyk's fields. Nothing of it counts while it is not switched

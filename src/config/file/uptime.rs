@@ -35,10 +35,12 @@ pub struct UptimeTests {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WrittenCheck {
-    /// What to ask: `host:port`, `tcp://host:port`, `http://host:port/path` or `unix:/path`.
+    /// What to ask: `host:port`, `tcp://host:port`, `tls://host:port`, `http://host:port/path`,
+    /// `https://host:port/path` or `unix:/path`.
     #[schemars(required)]
     pub url: Option<String>,
-    /// `tcp` (default) or `http`, where the URL has no scheme.
+    /// `tcp`, `tls`, `http` or `https`, where the URL has no scheme. Default: as its target is
+    /// spoken to.
     pub protocol: Option<String>,
     /// The target this check speaks for, if it is not the one at the same address.
     pub target: Option<String>,

@@ -4,25 +4,30 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::address::{self, Url};
+use crate::config::address::{self, Spoken};
 use crate::config::check::{Check, CheckKind, Framing, Script, Thresholds};
 use crate::config::file::scalars::Timeout;
 use crate::config::file::uptime::{UptimeConfig, UptimeTests, WrittenCheck, WrittenFraming};
 use crate::config::model::Target;
-use crate::config::names::{TargetAddress, TargetKey};
+use crate::config::names::TargetAddress;
 use crate::config::parameters::Holes;
 use crate::config::place::KeyPath;
-use crate::config::problem::{Complaint, did_you_mean};
+use crate::config::problem::did_you_mean;
+use crate::config::transport::{Policy, Transport};
+use crate::config::validate::asked::{Asked, AskedKind, asked};
 use crate::config::validate::http;
 use crate::config::validate::limits::at_least;
 use crate::config::validate::report::Report;
 use crate::config::validate::script;
+use crate::config::validate::transport::policy;
 
 /// What checks need to know besides what is written.
 #[derive(Debug)]
 pub struct Around<'a> {
     /// The targets of the service.
     pub targets: &'a [Target],
+    /// How it speaks TLS to them.
+    pub transport: &'a Transport,
     /// Where messages get their holes filled from.
     pub holes: Holes<'a>,
     /// What `check` keys name.
@@ -70,6 +75,7 @@ pub fn checks(
         let check = |target: &Target| Check {
             target: Some(target.key.clone()),
             address: target.address.clone(),
+            tls: target.tls.clone(),
             kind: kind.clone(),
             timeout,
         };
@@ -149,13 +155,7 @@ struct OneCheck<'a, 'b, 'c> {
     report: &'a mut Report<'c>,
 }
 
-/// What a check's URL asks for.
-enum Asked {
-    Script(TargetAddress),
-    Http { address: TargetAddress, host: String, path: String },
-}
-
-impl OneCheck<'_, '_, '_> {
+impl<'a> OneCheck<'a, '_, '_> {
     fn check(
         &mut self,
         written: &WrittenCheck,
@@ -163,8 +163,7 @@ impl OneCheck<'_, '_, '_> {
         at: &KeyPath,
     ) -> Option<Check> {
         self.one_way(written, at);
-        let asked =
-            written.url.as_deref().map(|url| asked(url.trim(), written.protocol.as_deref()));
+        let asked = written.url.as_deref().map(|url| asked(url, written.protocol.as_deref()));
         let asked = asked.and_then(|asked| match asked {
             Ok(asked) => Some(asked),
             Err((key, complaint)) => {
@@ -175,18 +174,38 @@ impl OneCheck<'_, '_, '_> {
         let timeout = own_timeout(written.timeout, &at.key("timeout"), self.report);
         // The script is read in any case: all its problems belong into one report.
         let script = self.script(written, at);
-        let (address, kind) = match asked? {
-            Asked::Http { address, host, path } => {
-                let request = http::request(written, (&host, &path), at, self.report);
-                (address, CheckKind::Http(request))
+        let Asked { spoken, address, kind } = asked?;
+        let kind = match kind {
+            AskedKind::Http { host, path } => {
+                CheckKind::Http(http::request(written, (&host, &path), at, self.report))
             }
-            Asked::Script(address) => {
+            AskedKind::Script => {
                 http::refuse_in_tcp(written, at, self.report);
-                (address, named.cloned().unwrap_or(CheckKind::Script(script)))
+                named.cloned().unwrap_or(CheckKind::Script(script))
             }
         };
-        let target = self.target(written, &address, at);
-        Some(Check { target, address, kind, timeout: timeout.unwrap_or(self.timeout) })
+        let target = self.target(written, (spoken, &address), at);
+        let tls = self.tls(spoken, target, &address, at);
+        let target = target.map(|target| target.key.clone());
+        Some(Check { target, address, tls, kind, timeout: timeout.unwrap_or(self.timeout) })
+    }
+
+    /// How it asks over TLS. Where nothing is written of that: as sessions speak to its target.
+    fn tls(
+        &mut self,
+        spoken: Option<Spoken>,
+        target: Option<&Target>,
+        address: &TargetAddress,
+        at: &KeyPath,
+    ) -> Option<Arc<Policy>> {
+        let to_target = target.is_some_and(|target| target.tls.is_some());
+        if spoken == Some(Spoken::Tcp) && to_target {
+            let what = "its target is spoken to over TLS, and this check asks in the clear";
+            self.report.warning(at, what, "write its URL as tls://host:port");
+        }
+        let over_tls = spoken.map_or(to_target, |spoken| spoken == Spoken::Tls);
+        let at = at.key("url");
+        over_tls.then(|| policy(self.around.transport, address, &at, self.report)).flatten()
     }
 
     fn script(&mut self, written: &WrittenCheck, at: &KeyPath) -> Script {
@@ -208,23 +227,27 @@ impl OneCheck<'_, '_, '_> {
     fn target(
         &mut self,
         written: &WrittenCheck,
-        address: &TargetAddress,
+        (spoken, address): (Option<Spoken>, &TargetAddress),
         at: &KeyPath,
-    ) -> Option<TargetKey> {
+    ) -> Option<&'a Target> {
         let targets = self.around.targets;
         let named = written.target.as_deref().map(str::trim).filter(|named| !named.is_empty());
         let Some(named) = named else {
-            let key = TargetKey::of(address);
-            let found = targets.iter().find(|target| target.key == key);
+            let found = at_address(targets, spoken, address);
             if found.is_none() && !targets.is_empty() {
-                let what = format!("no target is at {key}: the check runs, and decides nothing");
+                let what =
+                    format!("no target is at {address}: the check runs, and decides nothing");
                 let right = "name its target: \"target\": \"host:port\"";
                 self.report.warning(&at.key("url"), what, right);
             }
-            return found.map(|target| target.key.clone());
+            return found;
         };
-        let key = address::target(named).ok().map(|address| TargetKey::of(&address));
-        let found = targets.iter().find(|it| Some(&it.key) == key.as_ref() || &*it.name == named);
+        let by_name = targets.iter().find(|it| &*it.name == named);
+        let found = by_name.or_else(|| {
+            let (spoken, address) = address::target(named).ok()?;
+            let spoken = named.contains("://").then_some(spoken);
+            at_address(targets, spoken, &address)
+        });
         if found.is_none() && !targets.is_empty() {
             let known = targets.iter().map(|target| &*target.name);
             let right = match did_you_mean(named, known.clone()) {
@@ -235,48 +258,19 @@ impl OneCheck<'_, '_, '_> {
                 format!("{} is no target of this service", self.report.quoted(&at.key("target")));
             self.report.error(&at.key("target"), what, right);
         }
-        found.map(|target| target.key.clone())
+        found
     }
 }
 
-/// What a check's URL and protocol ask for, or which of the two is wrong, and why.
-fn asked(text: &str, protocol: Option<&str>) -> Result<Asked, (&'static str, Complaint)> {
-    let in_url = |complaint| ("url", complaint);
-    let later = |what: &str| {
-        Complaint::new(format!("`{what}` is not in this release"), "check without TLS for now")
-    };
-    let protocol = protocol.map(str::trim).filter(|protocol| !protocol.is_empty());
-    if let Some(path) = address::unix(text) {
-        return path.map(|path| Asked::Script(TargetAddress::Unix(path))).map_err(in_url);
-    }
-    let url = address::split(text);
-    if let Some(scheme @ ("tls" | "https")) = url.scheme {
-        return Err(in_url(later(&format!("{scheme}://"))));
-    }
-    let scheme = match (url.scheme, protocol) {
-        (_, Some(tls @ ("tls" | "https"))) => return Err(("protocol", later(tls))),
-        (Some(scheme @ ("tcp" | "http")), None) => scheme,
-        (None, Some(protocol @ ("tcp" | "http"))) => protocol,
-        (None, None) => "tcp",
-        (Some(scheme), Some(protocol)) if scheme == protocol => scheme,
-        (Some("tcp" | "http") | None, Some(protocol)) => {
-            let what = match url.scheme {
-                Some(scheme) => format!("the URL says {scheme}, the protocol says {protocol}"),
-                None => format!("there are no {protocol} checks"),
-            };
-            return Err(("protocol", Complaint::new(what, "write tcp or http")));
-        }
-        (Some(scheme), _) => {
-            let what = format!("there are no {scheme}:// checks");
-            let right = "write host:port, tcp://host:port or http://host:port/path";
-            return Err(in_url(Complaint::new(what, right)));
-        }
-    };
-    if scheme == "tcp" {
-        let address = address::target(&format!("tcp://{}{}", url.authority, url.path));
-        return address.map(Asked::Script).map_err(in_url);
-    }
-    let Url { authority, path, .. } = url;
-    let address = address::host_and_port(authority, Some(80)).map_err(in_url)?;
-    Ok(Asked::Http { address, host: authority.to_owned(), path: path.to_owned() })
+/// The target at an address; where one is spoken to in the clear there and one over TLS, the one
+/// that the check is like.
+fn at_address<'a>(
+    targets: &'a [Target],
+    spoken: Option<Spoken>,
+    address: &TargetAddress,
+) -> Option<&'a Target> {
+    let is_like = |target: &&Target| (spoken == Some(Spoken::Tls)) == target.tls.is_some();
+    let mut there = targets.iter().filter(|target| target.address == *address);
+    let first = there.clone().next();
+    there.find(is_like).or(first)
 }

@@ -210,7 +210,7 @@ mod tests {
     fn listen(text: &str) -> ListenAddress {
         match text.strip_prefix("*:") {
             Some(port) => ListenAddress::AnyOnPort(port.parse().unwrap()),
-            None => match address::target(text).unwrap() {
+            None => match address::target(text).unwrap().1 {
                 TargetAddress::Ip(address) => ListenAddress::Ip(address),
                 TargetAddress::Unix(path) => ListenAddress::Unix(path),
                 TargetAddress::Name { .. } => panic!("{text}"),
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_target_that_is_the_own_listener_is_seen() {
         let check = |target, own, expected| {
-            let target = address::target(target).unwrap();
+            let (_, target) = address::target(target).unwrap();
             assert_eq!(reaches(&target, &listen(own)), expected, "{target} {own}");
         };
         check("127.0.0.1:1", "*:1", true);

@@ -1,5 +1,6 @@
 //! What was written → the model: every rule that a schema cannot say, every problem at once.
 
+pub mod asked;
 pub mod certificates;
 pub mod checks;
 pub mod client_auth;
@@ -8,6 +9,7 @@ pub mod http;
 pub mod leader;
 pub mod limits;
 pub mod node;
+pub mod pins;
 pub mod pool;
 pub mod postgres;
 pub mod rank;
@@ -15,3 +17,5 @@ pub mod report;
 pub mod script;
 pub mod service;
 pub mod tls;
+pub mod transport;
+pub mod upstream;

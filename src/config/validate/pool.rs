@@ -4,21 +4,23 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::config::address;
+use crate::config::address::{self, Spoken};
 use crate::config::file::proxy::{DetailedTarget, Proxy, TargetEntry, WrittenBalance};
 use crate::config::file::scalars::Period;
 use crate::config::model::{Balance, Closing, Pool, Target};
-use crate::config::names::TargetKey;
+use crate::config::names::{TargetAddress, TargetKey};
 use crate::config::place::KeyPath;
 use crate::config::problem::{Complaint, did_you_mean};
+use crate::config::transport::Transport;
 use crate::config::validate::limits::at_least;
 use crate::config::validate::report::Report;
+use crate::config::validate::transport::policy;
 
 const CLOSING_FORM: &str = "write \"close\", \"keep\" or \"drain:30s\"";
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// The targets that count: with load balancing the list, without it one.
-pub fn targets(proxy: &Proxy, report: &mut Report<'_>) -> Vec<Target> {
+pub fn targets(proxy: &Proxy, transport: &Transport, report: &mut Report<'_>) -> Vec<Target> {
     let at = KeyPath::dotted("proxy");
     let (list_at, url_at) = (at.key("target_list"), at.key("target_url"));
     let list = proxy.target_list.as_deref().unwrap_or_default();
@@ -28,8 +30,8 @@ pub fn targets(proxy: &Proxy, report: &mut Report<'_>) -> Vec<Target> {
         return Vec::new();
     }
     // Every entry is read, so that a wrong one is told even where it would not count.
-    let listed = listed(list, &list_at, report);
-    let single = url.and_then(|url| report.keep(&url_at, address::target(url)).map(Target::at));
+    let listed = listed(list, transport, &list_at, report);
+    let single = url.and_then(|url| target(url, transport, &url_at, report));
     match (url, list) {
         (Some(_), []) => single.into_iter().collect(),
         (Some(_), [_, ..]) if !balanced => single.into_iter().collect(),
@@ -41,8 +43,8 @@ pub fn targets(proxy: &Proxy, report: &mut Report<'_>) -> Vec<Target> {
                 report.warning(&list_at, what, right);
             }
             let url = target_of(first).url.unwrap_or_default();
-            let first =
-                listed.into_iter().find(|it| address::target(&url) == Ok(it.address.clone()));
+            let key = address::target(&url).map(key);
+            let first = listed.into_iter().find(|it| key.as_ref() == Ok(&it.key));
             first.map(|first| Target { weight: NonZeroU32::MIN, ..first }).into_iter().collect()
         }
         (None, []) => {
@@ -58,6 +60,29 @@ pub fn targets(proxy: &Proxy, report: &mut Report<'_>) -> Vec<Target> {
             );
             Vec::new()
         }
+    }
+}
+
+/// The target that a URL, which is written at `at`, names.
+fn target(
+    url: &str,
+    transport: &Transport,
+    at: &KeyPath,
+    report: &mut Report<'_>,
+) -> Option<Target> {
+    match report.keep(at, address::target(url))? {
+        (Spoken::Tcp, address) => Some(Target::at(address)),
+        (Spoken::Tls, address) => {
+            let policy = policy(transport, &address, at, report)?;
+            Some(Target::over_tls(address, policy))
+        }
+    }
+}
+
+fn key((spoken, address): (Spoken, TargetAddress)) -> TargetKey {
+    match spoken {
+        Spoken::Tcp => TargetKey::of(&address),
+        Spoken::Tls => TargetKey::over_tls(&address),
     }
 }
 
@@ -110,7 +135,12 @@ fn target_of(entry: &TargetEntry) -> DetailedTarget {
 }
 
 /// The list, with repeated entries folded into weights.
-fn listed(list: &[TargetEntry], at: &KeyPath, report: &mut Report<'_>) -> Vec<Target> {
+fn listed(
+    list: &[TargetEntry],
+    transport: &Transport,
+    at: &KeyPath,
+    report: &mut Report<'_>,
+) -> Vec<Target> {
     let mut targets: Vec<Target> = Vec::with_capacity(list.len());
     let mut seen: HashMap<TargetKey, usize> = HashMap::with_capacity(list.len());
     for (index, entry) in list.iter().enumerate() {
@@ -121,8 +151,7 @@ fn listed(list: &[TargetEntry], at: &KeyPath, report: &mut Report<'_>) -> Vec<Ta
         };
         let detailed = target_of(entry);
         let Some(url) = &detailed.url else { continue };
-        let Some(address) = report.keep(&url_at, address::target(url)) else { continue };
-        let mut target = Target::at(address);
+        let Some(mut target) = target(url, transport, &url_at, report) else { continue };
         target.weight = detailed.weight.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
         target.backup = detailed.backup.unwrap_or(false);
         if let Some(name) = detailed.name.as_deref().map(str::trim).filter(|it| !it.is_empty()) {

@@ -16,7 +16,7 @@ use crate::config::problem::Complaint;
 use crate::config::tree::Tree;
 use crate::config::validate::checks::{self, Around, Named};
 use crate::config::validate::report::Report;
-use crate::config::validate::{leader, limits, pool, rank, tls};
+use crate::config::validate::{leader, limits, pool, rank, tls, transport};
 
 const NAME_LIMIT: usize = 128;
 
@@ -70,17 +70,19 @@ pub fn service(
     let listen = listen(written, facts, report);
     let proxy = written.proxy.clone().unwrap_or_default();
     let uptime = written.uptime_tests.clone().unwrap_or_default();
-    let targets = pool::targets(&proxy, report);
+    let transport = transport::transport(written, report);
+    let targets = pool::targets(&proxy, &transport, report);
     let mut pool = pool::pool(&proxy, targets, report);
     let disabled = uptime.disabled.unwrap_or(false);
     let folder = facts.path.parent().unwrap_or(Path::new(""));
     let holes = Holes { env: facts.env, folder, with: None };
-    let around = Around { targets: &pool.targets, holes, named };
+    let around = Around { targets: &pool.targets, transport: &transport, holes, named };
     // Switched off checks are read all the same: they are meant to be switched on again.
     let mut list = checks::checks(&uptime, &around, report);
     if disabled {
         list.clear();
     }
+    transport::tell_of_idle(&transport, &pool.targets, &list, report);
     leader::settle(&mut pool, &list, proxy.balance.is_some(), report);
     let led = pool.balance == Balance::Leader;
     rank::settle(uptime.rank.as_ref(), &pool, &mut list, holes, report);

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Redis {
     child: Child,
     address: SocketAddrV4,
+    tls_port: u16,
     folder: tempfile::TempDir,
 }
 
@@ -28,6 +30,23 @@ impl Redis {
     /// Starts a stand-alone master.
     pub(crate) fn master() -> Self {
         Self::master_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Starts a stand-alone master that speaks TLS too, and asks for a certificate.
+    pub(crate) fn master_over_tls(server: &Path, authority: &Path) -> Self {
+        let (tls_port, server) = (free_port(), server.display().to_string());
+        let authority = authority.display().to_string();
+        let files = ["--tls-cert-file", &server, "--tls-key-file", &server];
+        let port = tls_port.to_string();
+        let arguments = [&["--tls-port", &port, "--tls-ca-cert-file", &authority], &files[..]];
+        let mut redis = Self::start(Ipv4Addr::LOCALHOST, &arguments.concat());
+        redis.tls_port = tls_port;
+        redis
+    }
+
+    /// `tls://127.0.0.1:port`.
+    pub(crate) fn tls_url(&self) -> String {
+        format!("tls://127.0.0.1:{}", self.tls_port)
     }
 
     /// Starts a replica of `master`, and waits until it is in step.
@@ -56,7 +75,8 @@ impl Redis {
     fn start(ip: Ipv4Addr, arguments: &[&str]) -> Self {
         let (address, folder) = (SocketAddrV4::new(ip, free_port()), tempfile::tempdir());
         let folder = folder.expect("a temporary folder");
-        let redis = Self { child: launch(address, &folder, arguments), address, folder };
+        let child = launch(address, &folder, arguments);
+        let redis = Self { child, address, tls_port: 0, folder };
         eventually("redis-server answers", || {
             let reply = redis.observe()?.try_call("PING")?;
             (reply == "+PONG" || reply.starts_with("-NOAUTH")).then_some(())
