@@ -1,10 +1,10 @@
 # The doors a newcomer uses. `make` alone lists them.
 
-.PHONY: help demo run test quick lint doc chaos tools clean
+.PHONY: help demo run test quick lint doc chaos bench-failover tools clean
 .DEFAULT_GOAL := help
 
 help: ## list these
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: ## watch failovers, with nothing to install
 	@cargo run --quiet -- demo
@@ -31,6 +31,9 @@ doc:
 
 chaos: ## a thousand of each fault under traffic
 	STAGEDOOR_CHAOS=1000 cargo test --features chaos --test it chaos -- --nocapture
+
+bench-failover: tools ## what failovers of real servers take, with their timelines (RUNS=3)
+	STAGEDOOR_RUNS=$(or $(RUNS),3) cargo bench --bench failover
 
 tools: ## install what the tests need (Debian)
 	@.ci/tools

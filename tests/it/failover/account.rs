@@ -1,20 +1,24 @@
 //! The account of a failover: what became of every write, and what must be true of it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use tokio::time::Instant;
 
 use crate::failover::moments::Moments;
-use crate::failover::scenario::Scenario;
 use crate::failover::writers::{Crossing, Outcome, Write};
 
 /// What is known after a failover.
 pub(crate) struct Account {
-    pub(crate) scenario: Scenario,
+    /// What went wrong.
+    pub(crate) title: String,
     /// The ports of the two servers.
     pub(crate) old: u16,
     pub(crate) new: u16,
     pub(crate) moments: Moments,
+    /// Since when a write to the old master is one too many: from the promotion on; or, if the
+    /// proxy could not know of it, from the healing on.
+    pub(crate) counted_from: Instant,
     pub(crate) writes: Vec<Write>,
     pub(crate) crossing: Option<Crossing>,
     /// What the server has that is left as master.
@@ -32,46 +36,13 @@ impl Account {
         self.writes.iter().filter(is_lost).count()
     }
 
-    /// Since when a write to the old master is one too many: from the promotion on; or, if the
-    /// proxy could not know of it, from the healing on.
-    pub(crate) fn counted_from(&self) -> Instant {
-        let Moments { fault, promoted, healed, .. } = self.moments;
-        match self.scenario {
-            Scenario::Minority => healed.unwrap_or(fault),
-            Scenario::Killed
-            | Scenario::KilledLoading
-            | Scenario::Paused
-            | Scenario::Partitioned
-            | Scenario::Isolated
-            | Scenario::Amnesia
-            | Scenario::Planned
-            | Scenario::Manual => promoted.unwrap_or(fault),
-        }
-    }
-
-    /// Since when no connection that is opened may fail: the old leader was marked down; or, if it
-    /// died, from then on, as every dial to it is refused.
-    fn held_from(&self) -> Instant {
-        match self.scenario {
-            Scenario::Killed | Scenario::KilledLoading | Scenario::Amnesia => {
-                self.moments.dead.expect("a server was killed")
-            }
-            Scenario::Paused
-            | Scenario::Partitioned
-            | Scenario::Isolated
-            | Scenario::Minority
-            | Scenario::Planned
-            | Scenario::Manual => self.moments.marked.expect("the old leader was marked"),
-        }
-    }
-
     /// What must be true of every failover, however long anything took. At most `bound` writes that
     /// the old master acknowledged when it was one no more may be lost.
     #[track_caller]
     pub(crate) fn check(&self, bound: usize) {
         self.check_nobody_writes_to_the_old();
         self.check_nobody_fails_under_hold();
-        let lost = self.lost(self.old, self.counted_from());
+        let lost = self.lost(self.old, self.counted_from);
         assert!(lost <= bound, "{lost} writes lost, at most {bound} may be: {self}");
         assert_eq!(self.lost(self.new, self.moments.fault), 0, "a promoted server forgets: {self}");
     }
@@ -104,7 +75,8 @@ impl Account {
 
     #[track_caller]
     fn check_nobody_fails_under_hold(&self) {
-        let since = self.held_from();
+        // The old leader was marked down; or, if it died, from then on, as every dial is refused.
+        let since = self.moments.dead.or(self.moments.marked).expect("the old leader was marked");
         let failed = |write: &&Write| matches!(write.outcome, Outcome::Failed(_));
         let late = self.writes.iter().filter(|write| write.opened > since);
         let late: Vec<&Write> = late.filter(failed).collect();
@@ -116,39 +88,13 @@ impl Account {
     }
 }
 
-impl std::fmt::Display for Account {
+impl fmt::Display for Account {
     /// In one line, times from the fault on.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Moments { fault, dead: _, promoted, healed, marked, switched } = &self.moments;
-        let acknowledged = |by| {
-            let of = move |write: &&Write| write.outcome == Outcome::Acknowledged(by);
-            self.writes.iter().filter(of).map(|write| write.ended)
-        };
-        let failed = self.writes.iter().filter(|w| matches!(w.outcome, Outcome::Failed(_)));
-        let refused = self.writes.iter().filter(|w| matches!(w.outcome, Outcome::Refused(..)));
-        write!(f, "{:?}:", self.scenario)?;
-        let moments = [
-            ("marked", *marked),
-            ("promoted", *promoted),
-            ("healed", *healed),
-            ("switched", *switched),
-            ("last old", acknowledged(self.old).max()),
-            ("first new", acknowledged(self.new).min()),
-        ];
-        for (name, at) in moments {
-            if let Some(at) = at {
-                let after = at.saturating_duration_since(*fault);
-                write!(f, " {name} {:.3} s,", after.as_secs_f64())?;
-            }
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.title, self.figures())?;
+        for (at, what) in self.timeline() {
+            write!(f, "; {:.3} s {what}", at.as_secs_f64())?;
         }
-        write!(
-            f,
-            " failed {}, refused {}, acknowledged {} and {}, lost {}",
-            failed.count(),
-            refused.count(),
-            acknowledged(self.old).count(),
-            acknowledged(self.new).count(),
-            self.lost(self.old, self.counted_from()),
-        )
+        Ok(())
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct RedisSession {
 }
 
 impl Session for RedisSession {
+    const PERIOD: Duration = Duration::from_millis(20);
+
     fn open(port: u16) -> io::Result<Self> {
         let refused = || io::Error::from(ErrorKind::ConnectionRefused);
         let mut client = Client::try_connect(port).ok_or_else(refused)?;

@@ -97,18 +97,21 @@ impl Scenario {
         let (writes, crossing) = writers.stop();
         let leads = format!("target {new} leads");
         let marks = [&format!("target {old} is down"), "nobody leads", leads.as_str()];
+        let healed = turn.filter(|_| self.cuts());
+        let counted_from = healed.filter(|_| self == Self::Minority).or(watch.seen());
         Account {
-            scenario: self,
+            title: format!("Redis, {self:?}"),
             old: old.port(),
             new: new.port(),
             writes,
             crossing,
             kept: kept_by(survivor),
+            counted_from: counted_from.unwrap_or(fault),
             moments: Moments {
                 fault,
-                promoted: watch.seen(),
                 dead: turn.filter(|_| !self.cuts()),
-                healed: turn.filter(|_| self.cuts()),
+                promoted: watch.seen(),
+                healed,
                 marked: cast.stagedoor.when_logged(mark, &marks),
                 switched: cast.stagedoor.when_logged(mark, &[&leads]),
             },

@@ -2,9 +2,13 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::time::Duration;
 
 /// One connection of a client, opened through the proxy.
 pub(crate) trait Session: Sized {
+    /// Between two writes of one client.
+    const PERIOD: Duration;
+
     /// Connects, and says what a session begins with. It may have to wait for an answer first.
     fn open(port: u16) -> io::Result<Self>;
 

@@ -1,4 +1,4 @@
-//! Eight clients that write through the proxy, 50 times a second each, and keep book of it.
+//! Eight clients that write through the proxy, steadily, and keep book of it.
 //!
 //! Four keep their connection and make a new one only when it is lost, four make one for each
 //! write. They are patient: a client that gives up says nothing of the proxy.
@@ -8,7 +8,6 @@ use std::net::{SocketAddrV4, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::time::Instant;
@@ -19,8 +18,6 @@ use crate::harness::network::established;
 
 const PERSISTENT: usize = 4;
 const WRITERS: usize = 8;
-/// Between two writes of one client.
-const PERIOD: Duration = Duration::from_millis(20);
 
 /// One write, from its client's side.
 #[derive(Debug, Clone)]
@@ -154,7 +151,7 @@ impl Shared {
                 }
             };
             self.note(Write { name, opened, sent, ended, outcome });
-            next = (next + PERIOD).max(Instant::now());
+            next = (next + S::PERIOD).max(Instant::now());
             std::thread::park_timeout(next.saturating_duration_since(ended));
         }
     }
