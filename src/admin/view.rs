@@ -34,6 +34,8 @@ pub struct ServiceView {
     pub balance: String,
     /// The leader inferred from the checks, or written.
     pub inferred: bool,
+    /// Witnesses that must agree before a target may lead; absent where none are asked.
+    pub witnesses_needed: Option<u32>,
     /// Who leads, by target name; absent where nobody does or where targets are balanced.
     pub leader: Option<String>,
     /// Live sessions.
@@ -115,6 +117,20 @@ pub struct TargetView {
     pub total: u64,
     /// Its checks, in the order written.
     pub checks: Vec<CheckView>,
+    /// What each witness says of it, in the order written.
+    pub witnesses: Vec<WitnessView>,
+}
+
+/// What a witness says of a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WitnessView {
+    /// `agrees`, `disagrees`, `silent`, `silent, agreed before`, `not heard yet`.
+    pub says: String,
+    /// It agrees now.
+    pub agrees: bool,
+    /// Its check, as of a target.
+    #[serde(flatten)]
+    pub check: CheckView,
 }
 
 /// One check.

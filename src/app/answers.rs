@@ -9,15 +9,18 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::admin::command::{Ask, Command, Reply};
-use crate::admin::view::{CheckView, FailoverView, ServiceView, StatusView, TargetView, TreeView};
+use crate::admin::view::{
+    CheckView, FailoverView, ServiceView, StatusView, TargetView, TreeView, WitnessView,
+};
 use crate::app::house::House;
 use crate::app::reload::{Reload, Reloader};
 use crate::config::model::Service;
 use crate::config::names::TargetKey;
 use crate::events::failover::Failover;
-use crate::health::recall::{Known, KnownCheck};
+use crate::health::recall::{Known, KnownCheck, KnownWitness};
 use crate::health::snapshot::{Leadership, Snapshot};
 use crate::health::supervisor::Recall;
+use crate::health::witness::Says;
 use crate::proxy::live::LiveService;
 use crate::routing::pool::Member;
 use crate::supervise::handle::Ref;
@@ -162,6 +165,8 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
             live: member.live(),
             total: member.total(),
             checks: recalled.map_or_else(Vec::new, |one| one.checks.iter().map(check).collect()),
+            witnesses: recalled
+                .map_or_else(Vec::new, |one| one.witnesses.iter().map(witness).collect()),
         }
     };
     let members = live.table.pool().members();
@@ -178,6 +183,7 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
         listen: listen.map_or_else(|| service.listen.to_string(), |local| local.to_string()),
         balance: service.pool.balance.to_string(),
         inferred: service.pool.balance_inferred,
+        witnesses_needed: known.agree,
         leader: leader_name,
         live: counts.live.get(),
         accepted: counts.accepted.get(),
@@ -231,6 +237,11 @@ fn check(known: &KnownCheck) -> CheckView {
         transcript: last.map(|run| run.transcript.clone()),
         changed_by: known.at_transition.clone(),
     }
+}
+
+fn witness(known: &KnownWitness) -> WitnessView {
+    let agrees = known.says == Says::Agrees;
+    WitnessView { says: known.says.to_string(), agrees, check: check(&known.check) }
 }
 
 fn whole_millis(time: Duration) -> u64 {

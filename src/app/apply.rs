@@ -129,7 +129,7 @@ fn names(model: &Model) -> BTreeSet<Arc<str>> {
     let services = || model.services.values();
     let targets = services().flat_map(|service| &service.pool.targets).map(|t| &t.address);
     let specs = services().filter_map(|service| service.health.as_deref());
-    let checks = specs.flat_map(|spec: &HealthSpec| &spec.checks).map(|check| &check.address);
+    let checks = specs.flat_map(HealthSpec::all_checks).map(|check| &check.address);
     targets.chain(checks).filter_map(name_of).collect()
 }
 

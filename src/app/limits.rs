@@ -55,7 +55,7 @@ pub fn share_out(model: &Model, workers: usize) -> Option<NonZeroUsize> {
 /// Descriptors that are never given to sessions.
 fn kept(model: &Model, workers: usize) -> usize {
     let specs = model.services.values().filter_map(|service| service.health.as_deref());
-    let checks: usize = specs.map(|spec| spec.checks.len()).sum();
+    let checks: usize = specs.map(|spec| spec.all_checks().count()).sum();
     let arbiters = workers.saturating_add(2);
     [arbiters.saturating_mul(PER_ARBITER), model.services.len() * PER_LISTENER, checks]
         .into_iter()

@@ -156,8 +156,8 @@ fn of_check(args: &ProbeArgs, path: &std::path::Path) -> Result<Chosen, Refused>
             Refused::Because(why)
         })?)),
     };
-    let asked = Asked { service: None, target: None, address: address.to_string() };
-    let check = Arc::new(Check { target: None, address, tls, kind, timeout: TIMEOUT });
+    let asked = Asked { service: None, target: None, address: address.to_string(), witness: false };
+    let check = Arc::new(Check { target: None, address, about: None, tls, kind, timeout: TIMEOUT });
     let interval = Thresholds::default().interval;
     Ok(Chosen { probes: vec![Probe { asked, check }], interval })
 }
@@ -194,8 +194,7 @@ fn of_service(service: &Service, target: Option<&str>) -> Result<Chosen, String>
             || check.address.to_string() == wanted
     };
     let probes: Vec<Probe> = health
-        .checks
-        .iter()
+        .all_checks()
         .filter(|check| target.is_none_or(|wanted| asks(check, wanted)))
         .map(|check| Probe { asked: asked(service, check), check: Arc::clone(check) })
         .collect();
@@ -221,6 +220,7 @@ fn asked(service: &Service, check: &Check) -> Asked {
         service: Some(service.name.as_str().to_owned()),
         target: own.map(|target| target.name.to_string()),
         address: check.address.to_string(),
+        witness: check.about.is_some(),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Asked {
     pub target: Option<String>,
     /// Where it was asked.
     pub address: String,
+    /// A witness was asked about the target.
+    pub witness: bool,
 }
 
 /// The whole run: whom it asked, the transcript, its verdict in colour.
@@ -76,6 +78,7 @@ pub fn json(asked: &Asked, run: &Transcript) -> Value {
         "service": asked.service,
         "target": asked.target,
         "address": asked.address,
+        "witness": asked.witness,
         "verdict": verdict,
         "reason": reason,
         "failed_step": step,
@@ -146,6 +149,7 @@ impl std::fmt::Display for Asked {
             write!(f, "{service} · ")?;
         }
         match &self.target {
+            Some(target) if self.witness => write!(f, "{} about {target}", self.address),
             Some(target) if *target == self.address => f.write_str(target),
             Some(target) => write!(f, "{target} ({})", self.address),
             None if self.service.is_some() => write!(f, "{} (of no target)", self.address),

@@ -57,10 +57,20 @@ fn row(target: &TargetView, leader: Option<&String>) -> [String; 4] {
     let since = target.since_ms.map(|ms| format!(" for {}", rough(Duration::from_millis(ms))));
     let since = since.unwrap_or_default();
     let rank = target.rank.as_ref().map(|rank| format!(", rank {rank}")).unwrap_or_default();
+    let agree = target.witnesses.iter().filter(|witness| witness.agrees).count();
+    let witnesses = match target.witnesses.len() {
+        0 => String::new(),
+        all => format!(", {agree} of {all} witnesses"),
+    };
     // Of several checks the one that speaks against the target is the news.
     let passed = |check: &&CheckView| check.verdict.as_deref() == Some("passed");
     let check = target.checks.iter().min_by_key(passed).map(last).unwrap_or_default();
-    [shown, format!("{health}{since}{leads}{rank}"), format!("{live} live of {total}"), check]
+    [
+        shown,
+        format!("{health}{since}{leads}{rank}{witnesses}"),
+        format!("{live} live of {total}"),
+        check,
+    ]
 }
 
 fn last(check: &CheckView) -> String {
@@ -138,6 +148,7 @@ mod tests {
             live: 1,
             total: 12,
             checks,
+            witnesses: Vec::new(),
         }
     }
 
@@ -147,6 +158,7 @@ mod tests {
             listen: "0.0.0.0:6379".to_owned(),
             balance: "leader".to_owned(),
             inferred: true,
+            witnesses_needed: None,
             leader: Some("127.0.0.1:7001".to_owned()),
             live: 1,
             accepted: 12,

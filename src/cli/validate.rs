@@ -1,5 +1,6 @@
 //! `stagedoor validate`: all problems of everything that is written, and what it means.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::sources::RunArgs;
 use crate::cli::{output, show_detection, show_tls};
-use crate::config::check::{Action, Check, CheckKind, HealthSpec};
+use crate::config::check::{Action, Check, CheckKind, HealthSpec, Witnesses};
 use crate::config::defaults::text;
 use crate::config::load::{self, Loaded};
 use crate::config::model::{Balance, Closing, Service, Target};
@@ -71,6 +72,11 @@ fn service_json(service: &Service) -> Value {
             "timeout": text(check.timeout),
             "worst_case_ms": show_detection::json(service, health, check),
         }))).collect::<Value>(),
+        "witness": service.health.iter().filter_map(|health| health.witness.as_ref()).map(|witness| {
+            let addresses = witness.checks.iter().map(|check| check.address.to_string());
+            let addresses: BTreeSet<String> = addresses.collect();
+            json!({ "agree": witness.agree, "addresses": addresses })
+        }).next(),
         "rank": service.health.as_deref().and_then(rank),
     })
 }
@@ -104,8 +110,10 @@ fn describe(service: &Service, shown: &mut String) {
         ("checks", service.health.as_ref().map_or("none".to_owned(), |health| checks(health))),
         ("notices", notices(service)),
     ];
-    let ranks = service.health.as_deref().and_then(rank);
-    let lines = lines.into_iter().chain(ranks.map(|rank| ("rank", rank)));
+    let health = service.health.as_deref();
+    let ranks = health.and_then(rank).map(|rank| ("rank", rank));
+    let agree = health.and_then(|health| health.witness.as_ref()).map(witnesses);
+    let lines = lines.into_iter().chain(ranks).chain(agree.map(|agree| ("witnesses", agree)));
     let mut block = format!("{} ({})\n", service.name, service.source.display());
     for (what, value) in lines.filter(|(_, value)| !value.is_empty()) {
         block.push_str(&format!("  {what:<11}{value}\n"));
@@ -164,6 +172,20 @@ fn checks(health: &HealthSpec) -> String {
         };
         let timeout = text(check.timeout);
         lines.push(format!("{}: {}, within {timeout}{speaks}", check.address, asks(check)));
+    }
+    lines.join(&format!("\n{:13}", ""))
+}
+
+/// Whose agreement a leader needs.
+fn witnesses(witness: &Witnesses) -> String {
+    let lead =
+        format!("{} of {} must agree before a target may lead", witness.agree, witness.count);
+    let mut lines = vec![lead];
+    for check in &witness.checks {
+        let line = format!("{}: {}, within {}", check.address, asks(check), text(check.timeout));
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
     }
     lines.join(&format!("\n{:13}", ""))
 }

@@ -6,16 +6,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regex_automata::hybrid::dfa::DFA;
-use regex_automata::nfa::thompson;
-use regex_automata::util::syntax;
-
+use crate::config::byte_pattern::BytePattern;
 use crate::config::http_request::HttpRequest;
 use crate::config::names::{TargetAddress, TargetKey};
 use crate::config::transport::Policy;
-
-/// What one search of a stream may keep, in bytes.
-const AUTOMATON_MEMORY: usize = 1 << 20;
 
 /// The checks of one service and how their verdicts are counted.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +18,19 @@ pub struct HealthSpec {
     pub checks: Vec<Arc<Check>>,
     /// Times and counts.
     pub thresholds: Thresholds,
+    /// Who must agree before a target may lead, if anybody.
+    pub witness: Option<Witnesses>,
+}
+
+/// `uptime_tests.witness`: whose agreement a target needs to lead.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Witnesses {
+    /// So many must agree.
+    pub agree: u32,
+    /// Of so many.
+    pub count: usize,
+    /// One for each witness and target, asked at the witness's address.
+    pub checks: Vec<Arc<Check>>,
 }
 
 /// One check: asked of one address, for one target (or of nobody's, and then only shown).
@@ -35,6 +42,8 @@ pub struct Check {
     pub address: TargetAddress,
     /// How it is spoken to over TLS; `None`: it is not.
     pub tls: Option<Arc<Policy>>,
+    /// Only a witness's: the address of the target that it is asked about.
+    pub about: Option<TargetAddress>,
     /// What to ask.
     pub kind: CheckKind,
     /// One deadline over connecting and every step.
@@ -141,16 +150,6 @@ pub enum Matcher {
     Regex(BytePattern),
 }
 
-/// A compiled byte regex, compared by its source.
-///
-/// It works on bytes, not on characters: `.` is one byte. Only a pattern that needs Unicode (such
-/// as `\p{L}`) is compiled with it.
-#[derive(Debug, Clone)]
-pub struct BytePattern {
-    regex: regex::bytes::Regex,
-    automaton: Option<Arc<DFA>>,
-}
-
 /// Bytes with holes that are filled in when the script runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Template {
@@ -221,43 +220,13 @@ pub struct Thresholds {
     pub fall_rejected: u32,
 }
 
-// === impl BytePattern ===
+// === impl HealthSpec ===
 
-impl BytePattern {
-    /// Prepares a regex that compiles for searching a stream.
-    pub fn new(regex: regex::bytes::Regex) -> Self {
-        let on_bytes = regex::bytes::RegexBuilder::new(regex.as_str()).unicode(false).build();
-        let unicode = on_bytes.is_err();
-        let regex = on_bytes.unwrap_or(regex);
-        let automaton = DFA::builder()
-            .configure(
-                DFA::config()
-                    .cache_capacity(AUTOMATON_MEMORY)
-                    .skip_cache_capacity_check(true)
-                    // Never cleared: at the limit a search gives up, so that its cost is bounded.
-                    .minimum_cache_clear_count(Some(0))
-                    .unicode_word_boundary(true),
-            )
-            .syntax(syntax::Config::new().unicode(unicode).utf8(false))
-            .thompson(thompson::Config::new().utf8(false))
-            .build(regex.as_str());
-        Self { regex, automaton: automaton.ok().map(Arc::new) }
-    }
-
-    /// The regex, for captures.
-    pub fn regex(&self) -> &regex::bytes::Regex {
-        &self.regex
-    }
-
-    /// The same pattern as an automaton that eats a stream byte by byte; `None`: too big for one.
-    pub fn automaton(&self) -> Option<&Arc<DFA>> {
-        self.automaton.as_ref()
-    }
-}
-
-impl PartialEq for BytePattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.regex.as_str() == other.regex.as_str()
+impl HealthSpec {
+    /// Every check that runs, those of witnesses included.
+    pub fn all_checks(&self) -> impl Iterator<Item = &Arc<Check>> {
+        let of_witnesses = self.witness.iter().flat_map(|witness| &witness.checks);
+        self.checks.iter().chain(of_witnesses)
     }
 }
 
@@ -325,6 +294,11 @@ impl PostgresCheck {
 // === impl Template ===
 
 impl Template {
+    /// Has it a hole for the target's host or port?
+    pub fn names_target(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::TargetHost | Part::TargetPort))
+    }
+
     /// The names of the captures that it needs.
     pub fn captures(&self) -> impl Iterator<Item = &Arc<str>> {
         self.parts.iter().filter_map(|part| match part {

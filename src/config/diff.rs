@@ -171,7 +171,11 @@ mod tests {
                 fall: checks.into(),
                 ..crate::config::check::Thresholds::default()
             };
-            Arc::new(crate::config::check::HealthSpec { checks: Vec::new(), thresholds })
+            Arc::new(crate::config::check::HealthSpec {
+                checks: Vec::new(),
+                thresholds,
+                witness: None,
+            })
         });
         Arc::new(Service {
             name: ServiceName::new(&format!("s{name}")),

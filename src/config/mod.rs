@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod authorities;
+pub mod byte_pattern;
 pub mod check;
 pub mod defaults;
 pub mod diff;

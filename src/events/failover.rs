@@ -53,10 +53,12 @@ impl Grounds {
         let Lapse { last_good, first_bad } = lapse.clone();
         let (first_bad, verdict) = first_bad.unzip();
         let verdict = verdict.unwrap_or_else(|| match change.why {
-            Why::Promoted | Why::OnlyClaimant | Why::HighestRank => {
+            Why::Promoted | Why::OnlyClaimant | Why::HighestRank | Why::Witnessed => {
                 "another was promoted".to_owned()
             }
-            Why::LedBefore | Why::IncumbentDown | Why::IncumbentGone => change.why.to_string(),
+            Why::LedBefore | Why::Unwitnessed | Why::IncumbentDown | Why::IncumbentGone => {
+                change.why.to_string()
+            }
         });
         Self { last_good, first_bad, verdict }
     }

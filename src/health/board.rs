@@ -3,16 +3,20 @@
 //!
 //! A value to clone and replace whole, so that a crash never leaves it half-changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod adopting;
+mod witnessing;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::config::check::{Check, Thresholds};
-use crate::config::model::{Balance, Service, Target};
+use crate::config::model::{Service, Target};
 use crate::config::names::{ServiceName, TargetKey};
 use crate::health::claims::{Claims, alarm_text};
+use crate::health::doubts::Doubts;
 use crate::health::effect::{Effect, Finished, changed, trouble};
 use crate::health::leader::remembered::Remembered;
 use crate::health::leader::{LeaderRule, Ruling};
@@ -20,6 +24,7 @@ use crate::health::record::{CheckRecord, TargetRecord};
 use crate::health::snapshot::{Health, Leadership, ServiceHealth};
 use crate::health::suspicion::Failure;
 use crate::health::verdict::Verdict;
+use crate::health::witness::Panel;
 
 /// After the lead is lost, all targets are asked at the fast pace for this long.
 const SEARCHING: Duration = Duration::from_secs(30);
@@ -37,7 +42,10 @@ pub struct ServiceBoard {
     strays: Vec<CheckRecord>,
     /// Only where at most one may lead.
     leader: Option<LeaderRule>,
+    /// Only where a leader needs witnesses.
+    panel: Option<Panel>,
     claims: Claims,
+    doubts: Doubts,
     lead_lost: Option<Instant>,
     published: Arc<ServiceHealth>,
 }
@@ -52,7 +60,9 @@ impl ServiceBoard {
             unchecked: Vec::new(),
             strays: Vec::new(),
             leader: None,
+            panel: None,
             claims: Claims::default(),
+            doubts: Doubts::default(),
             lead_lost: None,
             published: Arc::default(),
         };
@@ -140,6 +150,9 @@ impl ServiceBoard {
     /// A run is over.
     pub fn record(&mut self, finished: &Finished, now: Instant) -> Vec<Effect> {
         let Finished { check, transcript } = finished;
+        if check.about.is_some() {
+            return self.hear_witness(finished, now);
+        }
         let target = check.target.as_ref();
         let record = target.and_then(|target| self.targets.get_mut(target));
         let Some(record) = record.map(Arc::make_mut) else {
@@ -192,14 +205,17 @@ impl ServiceBoard {
             let ruling = leader.map(|leader| leader.first_probe_overdue(&target));
             self.obey(ruling.unwrap_or_default(), None, now, &mut effects);
         }
-        self.obey(Ruling::default(), None, now, &mut effects);
+        let ruling = self.tick_witnesses(now);
+        self.obey(ruling, None, now, &mut effects);
         effects
     }
 
     /// When `tick` is due next, if nothing is recorded before.
     pub fn next_deadline(&self) -> Option<Instant> {
         let awaited = self.targets.values().filter_map(|record| record.awaited_until);
-        awaited.chain(self.claims.next_deadline()).min()
+        let witnesses = self.panel.as_ref().and_then(Panel::next_deadline);
+        let told = self.claims.next_deadline().into_iter().chain(self.doubts.next_deadline());
+        awaited.chain(witnesses).chain(told).min()
     }
 
     /// What is published of the service.
@@ -212,6 +228,11 @@ impl ServiceBoard {
         let searching = self.lead_lost.is_some_and(|lost| now.duration_since(lost) < SEARCHING);
         if searching && check.target.is_some() {
             return self.thresholds.fast_interval;
+        }
+        if check.about.is_some() {
+            let panel = self.panel.as_ref();
+            let pace = panel.and_then(|panel| panel.pace(check, &self.thresholds));
+            return pace.unwrap_or(self.thresholds.interval);
         }
         let records = check.target.as_ref().and_then(|target| self.targets.get(target));
         let records = records.map_or(&self.strays, |record| &record.checks);
@@ -247,68 +268,6 @@ impl ServiceBoard {
         self.leader.as_ref()
     }
 
-    /// Takes over a definition; what is known of targets and checks that stay is kept.
-    fn adopt(&mut self, service: &Service, now: Instant) -> Ruling {
-        let spec = service.health.as_deref();
-        let led = service.pool.balance == Balance::Leader;
-        self.thresholds = spec.map(|spec| spec.thresholds.clone()).unwrap_or_default();
-        let rise = self.thresholds.rise;
-        if led {
-            // Who leads is the leader rule's to say, and one pass is enough for it.
-            self.thresholds.rise = 1;
-        }
-        let checks = spec.map_or(&[][..], |spec| &spec.checks);
-        let (before, strays) =
-            (std::mem::take(&mut self.targets), std::mem::take(&mut self.strays));
-        self.unchecked.clear();
-        for target in &service.pool.targets {
-            let own = own_checks(checks, &target.key);
-            if own.is_empty() {
-                self.unchecked.push(target.key.clone());
-                continue;
-            }
-            let (key, name) = (target.key.clone(), target.name.clone());
-            let record = match before.get(&key) {
-                Some(record) => record.reconfigured(name, &own),
-                None => {
-                    let own = own.into_iter().map(CheckRecord::new).collect();
-                    TargetRecord::new(key.clone(), name, own, now)
-                }
-            };
-            self.targets.insert(key, Arc::new(record));
-        }
-        let stray = |check: &&Arc<Check>| {
-            check.target.as_ref().is_none_or(|target| !self.targets.contains_key(target))
-        };
-        let kept = |check: &Arc<Check>| {
-            let record = strays.iter().find(|record| record.check == *check);
-            record.cloned().unwrap_or_else(|| CheckRecord::new(check.clone()))
-        };
-        self.strays = checks.iter().filter(stray).map(kept).collect();
-        self.claims.inferred = service.pool.balance_inferred;
-        self.adopt_leader(led, rise, now)
-    }
-
-    fn adopt_leader(&mut self, led: bool, rise: u32, now: Instant) -> Ruling {
-        let keys: BTreeSet<TargetKey> = self.targets.keys().cloned().collect();
-        match &mut self.leader {
-            Some(leader) if led => leader.reconfigure(&keys, rise),
-            None if led => {
-                // Nobody has been heard under this rule yet, whatever is known of their health.
-                for record in self.targets.values_mut() {
-                    Arc::make_mut(record).await_verdict(now);
-                }
-                self.leader = Some(LeaderRule::starting(keys, rise));
-                Ruling::default()
-            }
-            Some(_) | None => {
-                self.leader = None;
-                self.lead_lost = None;
-                Ruling::default()
-            }
-        }
-    }
-
     /// Does what the leader rule says, and publishes what has changed. Only then is it told: what
     /// people read is in force.
     fn obey(
@@ -338,8 +297,11 @@ impl ServiceBoard {
     }
 
     /// Has several targets claimed the lead for long?
-    fn look_at_claims(&mut self, now: Instant) -> Option<Effect> {
-        self.claims.look(self.leader.as_ref()?, now).map(Effect::Alarm)
+    fn look_at_claims(&mut self, now: Instant) -> Vec<Effect> {
+        let mut alarms = self.look_at_doubts(now);
+        let told = self.leader.as_ref().and_then(|rule| self.claims.look(rule, now));
+        alarms.extend(told.map(Effect::Alarm));
+        alarms
     }
 
     /// Publishes `next` by way of nobody if another leads then: first the old leader's sessions
@@ -380,18 +342,8 @@ impl ServiceBoard {
         let checked = self.targets.iter().map(|(key, record)| (key.clone(), record.health()));
         let unchecked = self.unchecked.iter().map(|key| (key.clone(), Health::Up));
         let healths = checked.chain(unchecked);
-        let awaiting_first = self.targets.values().any(|record| record.awaited_until.is_some());
+        let awaiting_first = self.targets.values().any(|record| record.awaited_until.is_some())
+            || self.panel.as_ref().is_some_and(|panel| panel.next_deadline().is_some());
         ServiceHealth { targets: healths.collect(), leadership, awaiting_first }
     }
-}
-
-/// The checks of one target; one that is written twice is one check.
-fn own_checks(checks: &[Arc<Check>], target: &TargetKey) -> Vec<Arc<Check>> {
-    let mut own: Vec<Arc<Check>> = Vec::new();
-    for check in checks.iter().filter(|check| check.target.as_ref() == Some(target)) {
-        if !own.contains(check) {
-            own.push(check.clone());
-        }
-    }
-    own
 }

@@ -30,7 +30,14 @@ pub(crate) fn key(name: char) -> TargetKey {
 pub(crate) fn check_of(target: char, at: char, script: Script) -> Arc<Check> {
     let timeout = Duration::from_secs(1);
     let kind = CheckKind::Script(script);
-    Arc::new(Check { target: Some(key(target)), address: address(at), tls: None, kind, timeout })
+    Arc::new(Check {
+        target: Some(key(target)),
+        address: address(at),
+        tls: None,
+        about: None,
+        kind,
+        timeout,
+    })
 }
 
 /// A service with these targets, each with one check; fall 3, refused and rejected 1, rise 2.
@@ -57,7 +64,7 @@ pub(crate) fn service(targets: &str, balance: Balance) -> Service {
             close_spread: Duration::ZERO,
         },
         limits: SessionLimits::default(),
-        health: Some(Arc::new(HealthSpec { checks, thresholds })),
+        health: Some(Arc::new(HealthSpec { checks, thresholds, witness: None })),
     }
 }
 

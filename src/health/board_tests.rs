@@ -204,7 +204,8 @@ fn the_pace_follows_each_checks_own_state() {
     let mut one = service("ab", Balance::RoundRobin);
     let checks = one.health.as_ref().unwrap().checks.clone();
     let thresholds = Thresholds { down_interval: Duration::from_secs(5), ..Thresholds::default() };
-    one.health = Some(Arc::new(HealthSpec { checks, thresholds: thresholds.clone() }));
+    one.health =
+        Some(Arc::new(HealthSpec { checks, thresholds: thresholds.clone(), witness: None }));
     let mut desk = Desk::of(one);
     desk.says("a+ b.");
     assert_eq!(desk.board.pace(&desk.check('a', 0), desk.now), thresholds.interval);

@@ -314,7 +314,14 @@ mod tests {
         let asked = PostgresCheck { login: Some(login), question: Some(question) };
         let address = TargetAddress::Ip("127.0.0.1:5432".parse().unwrap());
         let kind = CheckKind::Postgres(asked);
-        Check { target: None, address, tls: None, kind, timeout: Duration::from_secs(1) }
+        Check {
+            target: None,
+            address,
+            tls: None,
+            about: None,
+            kind,
+            timeout: Duration::from_secs(1),
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::config::check::{
 use crate::config::http_request::HttpRequest;
 use crate::config::model::{Balance, Service};
 use crate::health::board::ServiceBoard;
-use crate::health::board_harness::{address, key, service};
+use crate::health::board_harness::{check_of, key, service};
 use crate::health::checker::pause;
 use crate::health::detection::{Bounds, TICK, Wrong, bounds};
 use crate::health::effect::Finished;
@@ -134,8 +134,8 @@ struct Setting {
 
 impl Setting {
     fn check(&self) -> Arc<Check> {
-        let (target, kind) = (Some(key('a')), self.kind.clone());
-        Arc::new(Check { target, address: address('a'), tls: None, kind, timeout: self.timeout })
+        let check = Check::clone(&check_of('a', 'a', Script::default()));
+        Arc::new(Check { kind: self.kind.clone(), timeout: self.timeout, ..check })
     }
 
     fn bounds(&self) -> Bounds {
@@ -158,10 +158,8 @@ impl Setting {
         let balance = if self.led { Balance::Leader } else { Balance::RoundRobin };
         let service = service("ab", balance);
         let other = service.health.as_ref().unwrap().checks[1].clone();
-        let spec = HealthSpec {
-            checks: vec![self.check(), other.clone()],
-            thresholds: self.thresholds.clone(),
-        };
+        let (checks, thresholds) = (vec![self.check(), other.clone()], self.thresholds.clone());
+        let spec = HealthSpec { checks, thresholds, witness: None };
         let service = Service { health: Some(Arc::new(spec)), ..service };
         let mut board = ServiceBoard::new(&service, Instant::now());
         said(&mut board, &other, verdict('+'));

@@ -71,7 +71,8 @@ async fn ask(
     let secured = secured(&peer).map(|said| (started.elapsed(), said));
     let transcript = match &check.kind {
         CheckKind::Script(script) => {
-            let run = Run { script, target: &check.address, started, deadline };
+            let target = check.about.as_ref().unwrap_or(&check.address);
+            let run = Run { script, target, started, deadline };
             run_script(peer, run).await
         }
         CheckKind::Http(request) => run_http(peer, request, started, deadline).await,

@@ -16,9 +16,13 @@
 //!   end of the start: one that was promoted meanwhile leads, else whoever led before, if it passes.
 //! - A rank tells contenders apart only where every one of them passes now and has one, and one is
 //!   the highest: an old rank says nothing of what its target has done since.
+//! - Where there are witnesses, nobody comes to lead, however promoted, without the agreement of
+//!   enough of them now, and a leader that too few agreements stand for loses the lead (`witness`).
+//!   A promotion that they do not confirm yet is not forgotten.
 
 mod election;
 pub mod remembered;
+mod witnessing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -28,6 +32,7 @@ use tokio::time::Instant;
 
 use crate::config::names::TargetKey;
 use crate::health::rank::Rank;
+use crate::health::support::Support;
 use crate::health::verdict::Word;
 
 /// Two losses by contradiction within this time make a target's next claim wait for `rise` passes.
@@ -41,8 +46,17 @@ pub struct LeaderRule {
     /// Who led before this process was started, until everybody has been heard.
     heir: Option<TargetKey>,
     phase: Phase,
-    rise: u32,
+    terms: Terms,
     promotions: u64,
+}
+
+/// What a claimant must meet to lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Terms {
+    /// Passes in a row, if it is flapping.
+    rise: u32,
+    /// Witnesses that agree; 0: none are asked.
+    agree: u32,
 }
 
 /// What is remembered of one target.
@@ -66,6 +80,8 @@ struct Member {
     flapping: bool,
     /// The rank that its last pass gave it.
     rank: Option<Rank>,
+    /// How many witnesses back it.
+    support: Support,
 }
 
 /// The last conclusive word.
@@ -118,6 +134,10 @@ pub enum Why {
     LedBefore,
     /// Of several that claim the lead, it has the highest rank.
     HighestRank,
+    /// Of several that claim the lead, enough witnesses agree about it alone.
+    Witnessed,
+    /// Too few witnesses back the incumbent any more, and nobody takes its place.
+    Unwitnessed,
     /// The incumbent is down, and nobody takes its place.
     IncumbentDown,
     /// The incumbent left the pool or was taken out of service, and nobody takes its place.
@@ -138,7 +158,8 @@ impl LeaderRule {
     pub fn starting(targets: impl IntoIterator<Item = TargetKey>, rise: u32) -> Self {
         let members = targets.into_iter().map(|target| (target, Member::default())).collect();
         let (incumbent, heir) = (None, None);
-        Self { members, incumbent, heir, phase: Phase::Starting, rise, promotions: 0 }
+        let terms = Terms { rise, agree: 0 };
+        Self { members, incumbent, heir, phase: Phase::Starting, terms, promotions: 0 }
     }
 
     /// The start is over: this one leads, and nothing else is known of anybody.
@@ -174,7 +195,7 @@ impl LeaderRule {
 
     /// It lost the lead by its own word twice in a short time, and must pass more than once.
     pub fn is_held_back(&self, target: &TargetKey) -> bool {
-        self.members.get(target).is_some_and(|member| !member.may_lead(self.rise))
+        self.members.get(target).is_some_and(|member| !member.may_lead(self.terms))
     }
 
     /// The rank that the last pass of `target` gave it: told before `heard` is of that pass.
@@ -213,7 +234,8 @@ impl LeaderRule {
             }
         }
         let mut ruling = self.rule(before, Why::IncumbentDown);
-        if claims_anew && ruling == Ruling::default() && self.incumbent.is_some() {
+        let is_backed = self.is_backed(target);
+        if claims_anew && is_backed && ruling == Ruling::default() && self.incumbent.is_some() {
             ruling.alarm = Some(Alarm::Waiting(target.clone()));
         }
         ruling
@@ -249,7 +271,7 @@ impl LeaderRule {
     /// The pool has these targets now. What is remembered of those that stay is kept.
     pub fn reconfigure(&mut self, targets: &BTreeSet<TargetKey>, rise: u32) -> Ruling {
         let before = self.incumbent.clone();
-        self.rise = rise;
+        self.terms.rise = rise;
         let gone: Vec<TargetKey> =
             self.members.keys().filter(|target| !targets.contains(*target)).cloned().collect();
         for target in &gone {
@@ -278,10 +300,12 @@ impl LeaderRule {
     /// Decides who leads; `before` did, and if nobody does now, then because of `if_nobody`.
     fn rule(&mut self, before: Option<TargetKey>, if_nobody: Why) -> Ruling {
         let mut alarm = None;
+        let if_nobody = if self.drop_unwitnessed() { Why::Unwitnessed } else { if_nobody };
         let mut why = if_nobody;
-        if self.phase == Phase::Starting && self.members.values().all(|member| member.first_done) {
+        if self.phase == Phase::Starting && self.members.values().all(Member::is_heard) {
             self.phase = Phase::Settled;
         }
+        self.hear_witnesses();
         if matches!(&self.phase, Phase::Contended(contenders) if contenders.len() < 2) {
             self.phase = Phase::Settled;
         }
@@ -330,8 +354,14 @@ impl Member {
         self.up && self.passes > 0 && !self.withdrawn
     }
 
-    fn may_lead(&self, rise: u32) -> bool {
-        self.claims() && (!self.flapping || self.passes >= rise)
+    fn may_lead(&self, terms: Terms) -> bool {
+        let is_steady = !self.flapping || self.passes >= terms.rise;
+        self.claims() && is_steady && self.support.is_enough(terms.agree)
+    }
+
+    /// It has been heard, and so have its witnesses, or their time is used up.
+    fn is_heard(&self) -> bool {
+        self.first_done && self.support.awaited == 0
     }
 
     fn lost_by_word(&mut self, now: Instant) {
@@ -348,6 +378,10 @@ impl fmt::Display for Why {
             Self::OnlyClaimant => "it alone claims the lead",
             Self::LedBefore => "it led before the start, and passes",
             Self::HighestRank => "of those that claim the lead it has the highest rank",
+            Self::Witnessed => "of those that claim the lead its witnesses agree about it alone",
+            Self::Unwitnessed => {
+                "too few witnesses agree about the leader, and nobody takes its place"
+            }
             Self::IncumbentDown => "the leader is down and nobody takes its place",
             Self::IncumbentGone => "the leader was taken out and nobody takes its place",
         })

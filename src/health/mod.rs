@@ -19,10 +19,13 @@ mod board_harness;
 mod board_led_tests;
 #[cfg(test)]
 mod board_tests;
+#[cfg(test)]
+mod board_witness_tests;
 pub mod claims;
 pub mod detection;
 #[cfg(test)]
 mod detection_tests;
+pub mod doubts;
 pub mod effect;
 pub mod fault;
 pub mod fill;
@@ -43,6 +46,8 @@ mod leader_restart_tests;
 mod leader_tests;
 #[cfg(test)]
 mod leader_walk_tests;
+#[cfg(test)]
+mod leader_witness_tests;
 pub mod memory;
 pub mod needle;
 pub mod pattern;
@@ -65,8 +70,10 @@ pub mod shown;
 pub mod snapshot;
 pub mod state;
 pub mod state_folder;
+pub mod support;
 pub mod suspicion;
 pub mod transcript;
 pub mod verdict;
 pub mod wait;
 pub mod wall_clock;
+pub mod witness;

@@ -9,7 +9,7 @@ use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::util::start;
 
-use crate::config::check::BytePattern;
+use crate::config::byte_pattern::BytePattern;
 use crate::health::found::{Found, Match};
 
 /// A regex as an automaton.

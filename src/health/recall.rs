@@ -10,6 +10,7 @@ use crate::health::board::ServiceBoard;
 use crate::health::claims::standing_alarm;
 use crate::health::rank::Rank;
 use crate::health::record::{CheckRecord, TargetRecord};
+use crate::health::witness::{Panel, Says, Testimony};
 
 /// Everything, by service.
 pub type Known = HashMap<ServiceName, KnownService>;
@@ -23,6 +24,8 @@ pub struct KnownService {
     pub strays: Vec<KnownCheck>,
     /// What a person should look at.
     pub alarms: Vec<String>,
+    /// Witnesses that must agree before a target may lead, where any are asked.
+    pub agree: Option<u32>,
 }
 
 /// What is known of one target.
@@ -34,6 +37,17 @@ pub struct KnownTarget {
     pub rank: Option<Rank>,
     /// Its checks, in the order written.
     pub checks: Vec<KnownCheck>,
+    /// What each witness says of it, in the order written.
+    pub witnesses: Vec<KnownWitness>,
+}
+
+/// What a witness says of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownWitness {
+    /// Its word.
+    pub says: Says,
+    /// The check of it.
+    pub check: KnownCheck,
 }
 
 /// What is known of one check.
@@ -66,12 +80,21 @@ pub fn recall(board: &ServiceBoard, now: Instant) -> KnownService {
         since: now.duration_since(record.since),
         rank: record.rank(),
         checks: record.checks.iter().map(|record| check(record, now)).collect(),
+        witnesses: witnesses(board, &record.target, now),
     };
+    let claims = board.leader().and_then(standing_alarm);
     KnownService {
         targets: board.targets().map(|record| (record.target.clone(), target(record))).collect(),
         strays: board.strays().iter().map(|record| check(record, now)).collect(),
-        alarms: board.leader().and_then(standing_alarm).into_iter().collect(),
+        alarms: claims.into_iter().chain(board.doubts()).collect(),
+        agree: board.panel().map(Panel::agree),
     }
+}
+
+fn witnesses(board: &ServiceBoard, target: &TargetKey, now: Instant) -> Vec<KnownWitness> {
+    let testimonies = board.panel().map_or(&[][..], |panel| panel.about(target));
+    let known = |one: &Testimony| KnownWitness { says: one.says(), check: check(&one.run, now) };
+    testimonies.iter().map(known).collect()
 }
 
 fn check(record: &CheckRecord, now: Instant) -> KnownCheck {

@@ -16,7 +16,7 @@ use crate::health::transcript::Transcript;
 use crate::health::verdict::{OwnTrouble, Verdict, Word};
 
 /// On top of a check's timeout, this long may its first verdict take to arrive.
-const GRACE: Duration = Duration::from_millis(200);
+pub const GRACE: Duration = Duration::from_millis(200);
 
 /// What is kept of one target that has checks.
 #[derive(Debug, Clone)]

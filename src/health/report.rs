@@ -39,6 +39,10 @@ pub fn leader_changed(service: &ServiceName, change: &Change) {
         Why::OnlyClaimant => "it alone claims the lead",
         Why::LedBefore => "it led before the start",
         Why::HighestRank => "it has the highest rank of those that claim the lead",
+        Why::Witnessed => "its witnesses agree about it alone of those that claim the lead",
+        Why::Unwitnessed => {
+            "too few witnesses agree about the one before, and nobody can take its place"
+        }
         Why::IncumbentDown => "the one before is down, and nobody can take its place",
         Why::IncumbentGone => "the one before was taken away, and nobody can take its place",
     };

@@ -1,7 +1,8 @@
 //! Scripts and peers for tests.
 
+use crate::config::byte_pattern::BytePattern;
 use crate::config::check::{
-    Action, BytePattern, Comparison, Framing, Matcher, Operator, Part, Script, Step, Template,
+    Action, Comparison, Framing, Matcher, Operator, Part, Script, Step, Template,
 };
 use crate::config::names::TargetAddress;
 use crate::health::fault::FaultKind;

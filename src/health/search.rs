@@ -62,7 +62,8 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::check::{BytePattern, Template};
+    use crate::config::byte_pattern::BytePattern;
+    use crate::config::check::Template;
     use crate::config::names::TargetAddress;
     use proptest::prelude::*;
 

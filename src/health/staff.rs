@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::config::check::HealthSpec;
+use crate::config::check::Check;
 use crate::config::model::Service;
 use crate::config::names::{ServiceName, TargetKey};
 use crate::health::checker::{CheckFinished, CheckNow, Checker, CheckerArgs};
@@ -96,7 +96,13 @@ impl Staff {
         let mut wanted = HashMap::new();
         for service in services {
             let Some(spec) = &service.health else { continue };
-            for (index, check) in spec.checks.iter().enumerate() {
+            // Numbered where a service asks one address several times.
+            let mut named: HashMap<String, usize> = HashMap::new();
+            for check in spec.all_checks() {
+                let name = name_of(service, check);
+                let count = named.entry(name.clone()).or_default();
+                *count += 1;
+                let number = if *count > 1 { format!("#{count}") } else { String::new() };
                 let args = CheckerArgs {
                     service: service.name.clone(),
                     check: Arc::clone(check),
@@ -105,7 +111,7 @@ impl Staff {
                     connectors: self.connectors.clone(),
                     reports: self.reports.clone(),
                 };
-                wanted.insert(name_of(service, spec, index), args);
+                wanted.insert(ComponentName::from(&*format!("checker/{name}{number}")), args);
             }
         }
         wanted
@@ -117,10 +123,10 @@ impl Staff {
     }
 }
 
-/// `checker/SERVICE/ADDRESS`, numbered where a service asks one address several times.
-fn name_of(service: &Service, spec: &HealthSpec, index: usize) -> ComponentName {
-    let address = &spec.checks[index].address;
-    let before = spec.checks[..index].iter().filter(|check| check.address == *address).count();
-    let number = if before > 0 { format!("#{}", before + 1) } else { String::new() };
-    ComponentName::from(&*format!("checker/{}/{address}{number}", service.name))
+/// `SERVICE/ADDRESS`; a witness's is `SERVICE/ADDRESS for TARGET`.
+fn name_of(service: &Service, check: &Check) -> String {
+    match (&check.about, &check.target) {
+        (Some(_), Some(target)) => format!("{}/{} for {target}", service.name, check.address),
+        (Some(_), None) | (None, _) => format!("{}/{}", service.name, check.address),
+    }
 }

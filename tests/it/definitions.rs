@@ -40,7 +40,7 @@ const TARGET: &str = r#""proxy": { "target_url": "127.0.0.1:7001" }"#;
 
 /// `validate` refuses this text, and says all of this about it.
 #[track_caller]
-fn refused(name: &str, text: &str, expected: &[&str]) {
+pub(crate) fn refused(name: &str, text: &str, expected: &[&str]) {
     let files = Files::new();
     let output = files.write(name, text).validate(&[name]);
     let said = String::from_utf8(output.stderr).unwrap();
@@ -227,29 +227,6 @@ fn check_scripts_are_read_before_they_run() {
     );
     let many = vec!["{ \"name\": \"send\", \"message\": \"x\" }"; 1_001].join(",\n");
     refuse(&many, &["1001 commands are too many"]);
-}
-
-#[test]
-fn a_rank_is_made_of_what_a_check_captures() {
-    let check = |rank: &str, expected: &[&str]| {
-        let text = format!(
-            "{{ \"listen_port\": 1, \"proxy\": {{ \"target_list\": [\"a:1\", \"b:1\"],\n\
-             \"enable_load_balancing\": true, \"check_host_against_uptime_tests\": true,\n\
-             \"balance\": \"leader\" }}, \"uptime_tests\": {{ \"commands\": [\n\
-             {{ \"name\": \"send\", \"message\": \"INFO\\r\\n\" }},\n\
-             {{ \"name\": \"expect_regex\", \"message\": \"at:(?<offset>[0-9]+);\" }} ],\n\
-             \"rank\": \"{rank}\" }} }}"
-        );
-        refused("f.json", &text, &[&["f.json:6:9", "uptime_tests.rank"], expected].concat());
-    };
-    check("${capture.ofset}", &["no check of a:1 captures `ofset`", "`${capture.offset}`?"]);
-    check("${capture.lag}", &["no check of a:1 captures `lag`", "expect_regex"]);
-    check("${capture.offset}${capture.lag}", &["captures `lag`"]);
-    check("7", &["without a capture every target has the same rank"]);
-    check("${target.port}", &["without a capture"]);
-    check("", &["without a capture"]);
-    check("${env:HOME}${capture.offset}", &["a rank is made of no secret"]);
-    check("${capture.offset", &["no `}` after it"]);
 }
 
 #[test]

@@ -46,3 +46,4 @@ mod terminating;
 mod tls_checks;
 mod tls_keys;
 mod verdicts;
+mod witnessing;

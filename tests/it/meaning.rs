@@ -110,6 +110,46 @@ fn a_rank_belongs_to_the_check_that_makes_its_captures_and_to_a_leader() {
 }
 
 #[test]
+fn each_witness_is_asked_once_about_each_target() {
+    let asks = r#"{ "name": "expect", "message": "${target.host}\r\n" }"#;
+    let send = r#"{ "name": "send", "message": "WHO\r\n" }"#;
+    let with = |proxy: &str, agree: &str, script: &str| {
+        let witness = format!(
+            "\"witness\": {{ {agree} \"commands\": [{script}], \"check_list\": [\
+             {{ \"url\": \"v:1\" }}, {{ \"url\": \"w:1\" }}, {{ \"url\": \"x:1\" }}] }},"
+        );
+        let text = pair("", proxy, &format!("{SEND}, {EXPECT}"));
+        text.replace(
+            "\"commands\": [{ \"name\": \"send\", \"message\": \"INFO",
+            &format!("{witness} \"commands\": [{{ \"name\": \"send\", \"message\": \"INFO"),
+        )
+    };
+    let script = format!("{send}, {asks}");
+    let health = service(&with("", "", &script)).health.unwrap();
+    let witness = health.witness.as_ref().unwrap();
+    let asked: Vec<String> = witness
+        .checks
+        .iter()
+        .map(|check| format!("{} {}", check.address, check.about.as_ref().unwrap()))
+        .collect();
+    assert_eq!((witness.agree, witness.count), (2, 3), "more than half");
+    assert_eq!(asked, ["v:1 a:1", "v:1 b:1", "w:1 a:1", "w:1 b:1", "x:1 a:1", "x:1 b:1"]);
+    let warns = |text: &str, expected: &str| {
+        let told = told(text);
+        let warned = told
+            .iter()
+            .any(|(severity, what)| *severity == Severity::Warning && what.contains(expected));
+        assert!(warned, "{told:?}");
+    };
+    let first = with("\"balance\": \"first\",", "", &script);
+    warns(&first, "witnesses do nothing here");
+    assert_eq!(service(&first).health.unwrap().witness, None);
+    warns(&with("", "\"agree\": 1,", &script), "the agreement of 1 of 3 witnesses at one time");
+    warns(&with("", "", EXPECT), "the script never names the target");
+    warns(&with("", "", asks), "can agree but never disagree");
+}
+
+#[test]
 fn times_and_counts_are_quicker_with_a_leader_unless_written() {
     let script = format!("{SEND}, {EXPECT}");
     let times = |text: &str| service(text).health.unwrap().thresholds.clone();

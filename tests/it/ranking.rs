@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::definitions::refused;
 use crate::harness::port::free_port;
 use crate::harness::speaker::Actor;
 use crate::harness::stagedoor::{Stagedoor, stagedoor};
@@ -94,4 +95,27 @@ impl Stagedoor {
             (shown.as_str().unwrap_or_default() == rank).then_some(())
         });
     }
+}
+
+#[test]
+fn a_rank_is_made_of_what_a_check_captures() {
+    let check = |rank: &str, expected: &[&str]| {
+        let text = format!(
+            "{{ \"listen_port\": 1, \"proxy\": {{ \"target_list\": [\"a:1\", \"b:1\"],\n\
+             \"enable_load_balancing\": true, \"check_host_against_uptime_tests\": true,\n\
+             \"balance\": \"leader\" }}, \"uptime_tests\": {{ \"commands\": [\n\
+             {{ \"name\": \"send\", \"message\": \"INFO\\r\\n\" }},\n\
+             {{ \"name\": \"expect_regex\", \"message\": \"at:(?<offset>[0-9]+);\" }} ],\n\
+             \"rank\": \"{rank}\" }} }}"
+        );
+        refused("f.json", &text, &[&["f.json:6:9", "uptime_tests.rank"], expected].concat());
+    };
+    check("${capture.ofset}", &["no check of a:1 captures `ofset`", "`${capture.offset}`?"]);
+    check("${capture.lag}", &["no check of a:1 captures `lag`", "expect_regex"]);
+    check("${capture.offset}${capture.lag}", &["captures `lag`"]);
+    check("7", &["without a capture every target has the same rank"]);
+    check("${target.port}", &["without a capture"]);
+    check("", &["without a capture"]);
+    check("${env:HOME}${capture.offset}", &["a rank is made of no secret"]);
+    check("${capture.offset", &["no `}` after it"]);
 }

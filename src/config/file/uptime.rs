@@ -27,8 +27,38 @@ pub struct UptimeTests {
     /// "${capture.offset}". Where several targets claim the lead and nothing else tells them apart,
     /// the one with the highest leads.
     pub rank: Option<Message>,
+    /// With `balance = "leader"`: who must agree before a target may lead.
+    pub witness: Option<WrittenWitness>,
     /// Times and counts.
     pub config: Option<UptimeConfig>,
+}
+
+/// Whose agreement a target needs to lead, such as Sentinels.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenWitness {
+    /// So many of them must agree. Default: more than half.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub agree: Option<u32>,
+    /// The witnesses, each asked about every target.
+    #[schemars(required)]
+    pub check_list: Option<Vec<WitnessCheck>>,
+    /// The script of every witness that has none of its own. ${target.host} and ${target.port} are
+    /// those of the target that it is asked about.
+    pub commands: Option<Vec<Command>>,
+}
+
+/// One witness.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessCheck {
+    /// Where it is: `host:port`, `tcp://host:port` or `unix:/path`.
+    #[schemars(required)]
+    pub url: Option<String>,
+    /// One deadline over connecting and every command. Default: `config.timeout`.
+    pub timeout: Option<Timeout>,
+    /// Its own script: it passes where the witness agrees that this target leads.
+    pub commands: Option<Vec<Command>>,
 }
 
 /// One check.

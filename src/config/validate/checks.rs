@@ -76,6 +76,7 @@ pub fn checks(
             target: Some(target.key.clone()),
             address: target.address.clone(),
             tls: target.tls.clone(),
+            about: None,
             kind: kind.clone(),
             timeout,
         };
@@ -128,14 +129,19 @@ pub fn thresholds(
     }
 }
 
-fn whole_timeout(config: Option<&UptimeConfig>, at: &KeyPath, report: &mut Report<'_>) -> Duration {
+/// The deadline of a check that has none of its own.
+pub fn whole_timeout(
+    config: Option<&UptimeConfig>,
+    at: &KeyPath,
+    report: &mut Report<'_>,
+) -> Duration {
     const DEFAULT: Duration = Duration::from_secs(1);
     let timeout = config.and_then(|config| config.timeout);
     own_timeout(timeout, &at.key("timeout"), report).unwrap_or(DEFAULT)
 }
 
 /// A timeout of a check. A bare 0 is Tyk's way to write nothing; `"0s"` was meant, and is wrong.
-fn own_timeout(
+pub fn own_timeout(
     written: Option<Timeout>,
     at: &KeyPath,
     report: &mut Report<'_>,
@@ -187,7 +193,8 @@ impl<'a> OneCheck<'a, '_, '_> {
         let target = self.target(written, (spoken, &address), at);
         let tls = self.tls(spoken, target, &address, at);
         let target = target.map(|target| target.key.clone());
-        Some(Check { target, address, tls, kind, timeout: timeout.unwrap_or(self.timeout) })
+        let timeout = timeout.unwrap_or(self.timeout);
+        Some(Check { target, address, about: None, tls, kind, timeout })
     }
 
     /// How it asks over TLS. Where nothing is written of that: as sessions speak to its target.

@@ -96,7 +96,7 @@ fn needs(pool: &Pool, checks: &[Arc<Check>], at: &KeyPath, report: &mut Report<'
 
 /// Is this script one whose wrong answer is seen only by waiting? So it is without a `reject`,
 /// unless the replies are RESP.
-fn never_says_no(script: &Script) -> bool {
+pub fn never_says_no(script: &Script) -> bool {
     let rejects = script.steps.iter().any(|step| matches!(step.action, Action::Reject(_)));
     !rejects && ends(script) == Ends::Unknown
 }

@@ -19,3 +19,4 @@ pub mod service;
 pub mod tls;
 pub mod transport;
 pub mod upstream;
+pub mod witness;

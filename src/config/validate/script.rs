@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::config::check::{Action, BytePattern, Framing, Matcher, Part, Script, Step, Template};
+use crate::config::byte_pattern::BytePattern;
+use crate::config::check::{Action, Framing, Matcher, Part, Script, Step, Template};
 use crate::config::escape;
 use crate::config::file::scalars::Period;
 use crate::config::file::uptime::{Command, CommandName};

@@ -16,7 +16,7 @@ use crate::config::problem::Complaint;
 use crate::config::tree::Tree;
 use crate::config::validate::checks::{self, Around, Named};
 use crate::config::validate::report::Report;
-use crate::config::validate::{leader, limits, pool, rank, tls, transport};
+use crate::config::validate::{leader, limits, pool, rank, tls, transport, witness};
 
 const NAME_LIMIT: usize = 128;
 
@@ -85,10 +85,11 @@ pub fn service(
     transport::tell_of_idle(&transport, &pool.targets, &list, report);
     leader::settle(&mut pool, &list, proxy.balance.is_some(), report);
     let led = pool.balance == Balance::Leader;
+    let witness = witness::settle(&uptime, &pool, &transport, holes, report).filter(|_| !disabled);
     rank::settle(uptime.rank.as_ref(), &pool, &mut list, holes, report);
     let thresholds = checks::thresholds(uptime.config.as_ref(), led, report);
     tell_of_unchecked(&pool, &list, report);
-    let health = HealthSpec { checks: list, thresholds };
+    let health = HealthSpec { checks: list, thresholds, witness };
     let service = Service {
         name: name(written, facts.path, report),
         source: facts.path.into(),

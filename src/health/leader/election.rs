@@ -11,7 +11,7 @@ use crate::health::leader::{Alarm, LeaderRule, Phase, Why};
 impl LeaderRule {
     /// The latest of those that were promoted and may lead.
     pub(super) fn latest_promoted(&self) -> Option<TargetKey> {
-        let ready = self.members.iter().filter(|(_, member)| member.may_lead(self.rise));
+        let ready = self.members.iter().filter(|(_, member)| member.may_lead(self.terms));
         let mut promoted: Vec<(u64, &TargetKey)> =
             ready.filter_map(|(target, member)| Some((member.promoted?, target))).collect();
         promoted.sort_unstable();
@@ -29,12 +29,15 @@ impl LeaderRule {
         let (claimants, known) = match &self.phase {
             Phase::Contended(contenders) => (contenders.clone(), true),
             Phase::Starting | Phase::Settled => {
-                let ready = self.members.iter().filter(|(_, member)| member.may_lead(self.rise));
+                let ready = self.members.iter().filter(|(_, member)| member.may_lead(self.terms));
                 (ready.map(|(target, _)| target.clone()).collect(), false)
             }
         };
         let (first, why) = match claimants.len() {
             0 => return (None, None),
+            1 if self.terms.agree > 0 && self.claimants().count() > 1 => {
+                (claimants.first(), Why::Witnessed)
+            }
             1 => (claimants.first(), Why::OnlyClaimant),
             _ => (self.highest(&claimants), Why::HighestRank),
         };
@@ -50,7 +53,7 @@ impl LeaderRule {
     /// The one with the highest rank, if all of them may lead now and have one.
     fn highest<'a>(&self, claimants: &'a BTreeSet<TargetKey>) -> Option<&'a TargetKey> {
         let rank =
-            |target| self.members.get(target).filter(|member| member.may_lead(self.rise))?.rank;
+            |target| self.members.get(target).filter(|member| member.may_lead(self.terms))?.rank;
         let ranked = claimants.iter().map(|target| Some((rank(target)?, target)));
         let mut ranked = ranked.collect::<Option<Vec<_>>>()?;
         ranked.sort_unstable();
@@ -62,9 +65,12 @@ impl LeaderRule {
 
     /// It leads from now on.
     pub(super) fn take_over(&mut self, target: TargetKey) {
-        // An older promotion has been overtaken: it is no news any more.
+        let promoted = self.members.get(&target).and_then(|member| member.promoted);
+        // An older promotion has been overtaken: it is no news any more. Not so a later one that
+        // waits for its witnesses.
         for member in self.members.values_mut() {
-            member.promoted = None;
+            let waits = !member.support.is_enough(self.terms.agree) && member.promoted > promoted;
+            member.promoted = member.promoted.filter(|_| waits);
         }
         if let Some(member) = self.members.get_mut(&target) {
             member.flapping = false;

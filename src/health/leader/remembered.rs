@@ -54,8 +54,8 @@ impl LeaderRule {
     /// Everybody has been heard: who led before, if it still may. Asked once.
     pub(super) fn returning(&mut self) -> Option<TargetKey> {
         let heir = self.heir.take()?;
-        let mut ready = self.members.values().filter(|member| member.may_lead(self.rise));
-        let passes = self.members.get(&heir).is_some_and(|heir| heir.may_lead(self.rise));
+        let mut ready = self.members.values().filter(|member| member.may_lead(self.terms));
+        let passes = self.members.get(&heir).is_some_and(|heir| heir.may_lead(self.terms));
         (passes && ready.all(|member| member.promoted.is_none())).then_some(heir)
     }
 }
