@@ -65,9 +65,18 @@ impl Cast {
         self.stagedoor.logged(&format!("target {} leads", self.new.address()));
     }
 
-    /// Waits until a server has claimed the lead in vain.
+    /// Waits until a server has claimed the lead in vain. On a machine that is slow enough it is
+    /// made a replica before the proxy has asked it once.
     pub(crate) fn wait_until_waiting(&self, server: &Redis) {
-        self.stagedoor.logged(&format!("{} claims the lead too", server.address()));
+        let claim = format!("{} claims the lead too", server.address());
+        let is_replica = || {
+            let info = server.observe()?.try_call("INFO replication")?;
+            Some(info.contains("role:slave"))
+        };
+        eventually("it claims the lead, or is a replica", || {
+            let claims = self.stagedoor.log().iter().any(|line| line.contains(&claim));
+            (claims || is_replica() == Some(true)).then_some(())
+        });
     }
 
     /// Waits until the proxy has met a server that nobody listens for any more.
@@ -84,7 +93,9 @@ impl Cast {
     /// Waits until Sentinels have made a server a replica.
     pub(crate) fn wait_until_replica(server: &Redis) {
         eventually("Sentinels make it a replica", || {
-            server.info().contains("role:slave").then_some(())
+            // Which closes all its connections, perhaps this one.
+            let info = server.observe()?.try_call("INFO replication")?;
+            info.contains("role:slave").then_some(())
         });
     }
 
