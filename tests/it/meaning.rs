@@ -150,6 +150,29 @@ fn each_witness_is_asked_once_about_each_target() {
 }
 
 #[test]
+fn a_witness_over_tls_is_spoken_to_as_targets_are() {
+    let pins = format!("\"pinned_public_keys\": {{ \"v\": \"{}\" }},", "ab".repeat(32));
+    let text = |url: &str| {
+        let witness = format!(
+            "\"witness\": {{ \"check_list\": [{{ \"url\": \"{url}\", \"commands\": [\
+             {{ \"name\": \"send\", \"message\": \"WHO\\r\\n\" }},\
+             {{ \"name\": \"expect\", \"message\": \"${{target.host}}\" }}] }}] }},"
+        );
+        let pair = pair(&pins, "", &format!("{SEND}, {EXPECT}"));
+        pair.replacen("\"uptime_tests\": {", &format!("\"uptime_tests\": {{ {witness}"), 1)
+    };
+    let warnings = |text: &str| {
+        told(text).into_iter().filter(|(severity, _)| *severity == Severity::Warning).count()
+    };
+    let health = service(&text("tls://v:1")).health.unwrap();
+    let witness = health.witness.as_ref().unwrap();
+    let is_pinned = |check: &Check| check.tls.as_ref().is_some_and(|tls| tls.pins.len() == 1);
+    assert!(witness.checks.len() == 2 && witness.checks.iter().all(|check| is_pinned(check)));
+    assert_eq!(warnings(&text("tls://v:1")), 0, "{:?}", told(&text("tls://v:1")));
+    assert_eq!(warnings(&text("v:1")), 1, "then the pin is for nobody");
+}
+
+#[test]
 fn times_and_counts_are_quicker_with_a_leader_unless_written() {
     let script = format!("{SEND}, {EXPECT}");
     let times = |text: &str| service(text).health.unwrap().thresholds.clone();

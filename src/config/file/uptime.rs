@@ -52,7 +52,7 @@ pub struct WrittenWitness {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WitnessCheck {
-    /// Where it is: `host:port`, `tcp://host:port` or `unix:/path`.
+    /// Where it is: `host:port`, `tcp://host:port`, `tls://host:port` or `unix:/path`.
     #[schemars(required)]
     pub url: Option<String>,
     /// One deadline over connecting and every command. Default: `config.timeout`.

@@ -82,7 +82,6 @@ pub fn service(
     if disabled {
         list.clear();
     }
-    transport::tell_of_idle(&transport, &pool.targets, &list, report);
     leader::settle(&mut pool, &list, proxy.balance.is_some(), report);
     let led = pool.balance == Balance::Leader;
     let witness = witness::settle(&uptime, &pool, &transport, holes, report).filter(|_| !disabled);
@@ -90,6 +89,8 @@ pub fn service(
     let thresholds = checks::thresholds(uptime.config.as_ref(), led, report);
     tell_of_unchecked(&pool, &list, report);
     let health = HealthSpec { checks: list, thresholds, witness };
+    let asked: Vec<Arc<Check>> = health.all_checks().cloned().collect();
+    transport::tell_of_idle(&transport, &pool.targets, &asked, report);
     let service = Service {
         name: name(written, facts.path, report),
         source: facts.path.into(),
