@@ -19,6 +19,7 @@ pub mod merge;
 pub mod model;
 pub mod named;
 pub mod names;
+pub mod network;
 pub mod parameters;
 pub mod place;
 pub mod presets;
