@@ -3,3 +3,4 @@
 pub mod certificate;
 pub mod pem;
 pub mod pin;
+pub mod proxy_header;
