@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::admin::command::Command as Asked;
+use crate::cli::cert::command::CertCommand;
 #[cfg(feature = "chaos")]
 use crate::cli::control::ChaosArgs;
 use crate::cli::control::{RestartArgs, TalkArgs};
@@ -17,7 +18,7 @@ use crate::cli::schema::SchemaArgs;
 use crate::cli::settings::ConfigArgs;
 use crate::cli::sources::RunArgs;
 use crate::cli::validate::ValidateArgs;
-use crate::cli::{control, demo, output, probe, run, schema, settings, validate};
+use crate::cli::{cert, control, demo, output, probe, run, schema, settings, validate};
 
 const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 it failed, or the running process said no, \
                           2 the configuration or the command line is wrong, 3 no running process \
@@ -55,6 +56,9 @@ enum Command {
     /// Hit a component of a running process with a fault.
     #[cfg(feature = "chaos")]
     Chaos(ChaosArgs),
+    /// Keep certificates: what is in the store, and what goes in and out.
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// Show every setting of the process, and where its value comes from.
     Config(ConfigArgs),
     /// Print the JSON Schema of a file, for editors.
@@ -84,6 +88,7 @@ pub fn main() -> ExitCode {
             let asked = Asked::Chaos { component: args.component, fault: args.fault };
             control::main(&args.talk, &asked)
         }
+        Command::Cert(command) => cert::command::main(&command),
         Command::Config(args) => settings::main(&args),
         Command::Schema(args) => schema::main(args),
         Command::Completions { shell } => {

@@ -2,6 +2,7 @@
 
 pub mod args;
 
+pub mod cert;
 pub mod control;
 pub mod demo;
 pub mod probe;

@@ -3,10 +3,13 @@
 use rustls::pki_types::UnixTime;
 
 use crate::config::model::{Protocol, Service};
-use crate::config::tls::{ClientAuth, Held, Termination, Versions};
+use crate::config::place::Segment;
+use crate::config::references::Pinned;
+use crate::config::tls::{ClientAuth, Held, Source, Termination, Versions};
 use crate::telemetry::escape::Escaped;
 
-const DAY: i64 = 86_400;
+/// A day in seconds.
+pub const DAY: i64 = 86_400;
 
 /// What its clients speak; empty where they speak what they like.
 pub fn clients(service: &Service) -> String {
@@ -48,14 +51,34 @@ fn certificate(held: &Held) -> String {
     format!("shown {} for {names}, {}", held.source, time_left(facts.not_after))
 }
 
+/// The time of now, in seconds since 1970.
+pub fn now() -> i64 {
+    i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX)
+}
+
 fn time_left(not_after: i64) -> String {
-    let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
+    let now = now();
     match (not_after - now) / DAY {
         _ if not_after < now => "which has expired".to_owned(),
         0 => "good for less than a day".to_owned(),
         1 => "good for a day".to_owned(),
         days => format!("good for {days} days"),
     }
+}
+
+/// Which key each pin means.
+pub fn pins(pins: &[Pinned]) -> String {
+    let shown = pins.iter().map(|pin| {
+        let host = match pin.at.segments().get(1) {
+            Some(Segment::Key(host)) => Escaped(host.as_bytes()).to_string(),
+            Some(Segment::Index(_)) | None => String::new(),
+        };
+        match pin.stored {
+            Some(id) => format!("{host}: {}, the key of {}", pin.key, Source::Stored(id)),
+            None => format!("{host}: {}", pin.key),
+        }
+    });
+    shown.collect::<Vec<_>>().join(&format!("\n{:13}", ""))
 }
 
 fn shown_by(asked: &ClientAuth) -> String {
@@ -89,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_time_that_is_left_is_told_in_days() {
-        let now = i64::try_from(UnixTime::now().as_secs()).unwrap();
+        let now = now();
         assert_eq!(time_left(now - 5), "which has expired");
         assert_eq!(time_left(now + 3600), "good for less than a day");
         assert_eq!(time_left(now + DAY + 3600), "good for a day");

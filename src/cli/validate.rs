@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use crate::config::check::{Action, Check, CheckKind, HealthSpec, Witnesses};
 use crate::config::defaults::text;
 use crate::config::load::{self, Loaded};
 use crate::config::model::{Balance, Closing, Service, Target};
+use crate::config::references::{Pinned, References};
 use crate::config::render;
 use crate::health::fill;
 
@@ -43,11 +45,19 @@ fn as_json(loaded: &Loaded) -> Value {
     json!({
         "valid": loaded.model.is_some(),
         "problems": loaded.problems.iter().map(render::json).collect::<Value>(),
-        "services": services.map(|service| service_json(service)).collect::<Value>(),
+        "services": services
+            .map(|service| service_json(service, pins(&loaded.references, service)))
+            .collect::<Value>(),
     })
 }
 
-fn service_json(service: &Service) -> Value {
+/// What the pins of a service mean.
+fn pins<'a>(references: &'a [(Arc<Service>, References)], service: &Service) -> &'a [Pinned] {
+    let own = references.iter().find(|(of, _)| of.source == service.source);
+    own.map_or(&[], |(_, references)| &references.pins)
+}
+
+fn service_json(service: &Service, pins: &[Pinned]) -> Value {
     let pool = &service.pool;
     let target = |target: &Target| {
         json!({
@@ -77,6 +87,11 @@ fn service_json(service: &Service) -> Value {
             let addresses: BTreeSet<String> = addresses.collect();
             json!({ "agree": witness.agree, "addresses": addresses })
         }).next(),
+        "pins": pins.iter().map(|pin| json!({
+            "at": pin.at.to_string(),
+            "key": pin.key.to_string(),
+            "stored": pin.stored.map(|id| id.to_string()),
+        })).collect::<Value>(),
         "rank": service.health.as_deref().and_then(rank),
     })
 }
@@ -85,7 +100,7 @@ fn summary(loaded: &Loaded) -> String {
     let mut shown = String::new();
     let Some(model) = &loaded.model else { return shown };
     for service in model.services.values() {
-        describe(service, &mut shown);
+        describe(service, pins(&loaded.references, service), &mut shown);
     }
     for service in &loaded.inactive {
         shown.push_str(&format!("{} ({}) is not active\n", service.name, service.source.display()));
@@ -96,7 +111,7 @@ fn summary(loaded: &Loaded) -> String {
     shown
 }
 
-fn describe(service: &Service, shown: &mut String) {
+fn describe(service: &Service, pins: &[Pinned], shown: &mut String) {
     let pool = &service.pool;
     let inferred = if pool.balance_inferred { " (inferred from the checks)" } else { "" };
     let single = pool.targets.len() == 1;
@@ -105,6 +120,7 @@ fn describe(service: &Service, shown: &mut String) {
         ("listens on", service.listen.to_string()),
         ("clients", show_tls::clients(service)),
         ("targets", pool.targets.iter().map(target).collect::<Vec<_>>().join(", ")),
+        ("pins", show_tls::pins(pins)),
         ("balance", format!("{balance}{inferred}")),
         ("when down", when_down(service)),
         ("checks", service.health.as_ref().map_or("none".to_owned(), |health| checks(health))),

@@ -18,6 +18,7 @@ pub fn settings(env: &Environment) -> Value {
         "workers": node.workers,
         "state_dir": state_folder(env),
         "state_max_age": text(node.state_max_age),
+        "certificates": { "folder": node.store.folder() },
         "admin": { "socket": control_socket(env) },
         "log": { "level": node.log.level, "format": format(node.log.format) },
         "limits": { "max_connections": 0 },

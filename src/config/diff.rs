@@ -110,6 +110,7 @@ fn node(old: &Node, new: &Node) -> Option<NodeChange> {
         control_socket,
         state_folder,
         state_max_age,
+        store,
         log: Log { format, level },
         shutdown_timeout,
         max_connections,
@@ -118,6 +119,7 @@ fn node(old: &Node, new: &Node) -> Option<NodeChange> {
     let live = [
         ("log.level", *level != new.log.level),
         ("shutdown.timeout", *shutdown_timeout != new.shutdown_timeout),
+        ("certificates.folder", *store != new.store),
         ("limits.max_connections", *max_connections != new.max_connections),
     ];
     let restart = [

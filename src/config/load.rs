@@ -14,6 +14,8 @@ use crate::config::model::{Model, Node, Service};
 use crate::config::names::ListenAddress;
 use crate::config::place::{KeyPath, Place, SourceText};
 use crate::config::problem::{self, Problem};
+use crate::config::references::References;
+use crate::config::store::Store;
 use crate::config::tree::Tree;
 use crate::config::validate::report::Report;
 use crate::config::validate::service::{Draft, Facts, ListenPlace};
@@ -43,6 +45,8 @@ pub struct Loaded {
     pub settings: Tree,
     /// The services that are written but not `active`.
     pub inactive: Vec<Arc<Service>>,
+    /// What each definition refers to, by files.
+    pub references: Vec<(Arc<Service>, References)>,
 }
 
 /// The node settings alone.
@@ -81,11 +85,15 @@ pub fn load(sources: &Sources) -> Loaded {
         env: &sources.settings.env,
         under: under_services(&settings),
         listen_address,
+        store: &node.store,
         lowest_port: sources.lowest_port,
     };
-    let mut drafts = Vec::new();
+    let (mut drafts, mut references) = (Vec::new(), Vec::new());
     for (path, asked_by) in definitions(sources, &written, &settings, &mut problems) {
-        drafts.extend(loader.definition(&path, asked_by.as_ref(), &mut problems));
+        if let Some((draft, means)) = loader.definition(&path, asked_by.as_ref(), &mut problems) {
+            references.push((Arc::clone(&draft.service), means));
+            drafts.push(draft);
+        }
     }
     cross::check(&drafts, &mut problems);
     problem::tidy(&mut problems);
@@ -98,6 +106,7 @@ pub fn load(sources: &Sources) -> Loaded {
         problems,
         settings,
         inactive: inactive.into_iter().map(|draft| draft.service).collect(),
+        references,
     }
 }
 
@@ -165,6 +174,7 @@ struct Loader<'a> {
     env: &'a Environment,
     under: Vec<Tree>,
     listen_address: Option<ListenPlace>,
+    store: &'a Store,
     lowest_port: u16,
 }
 
@@ -174,7 +184,7 @@ impl Loader<'_> {
         path: &Path,
         asked_by: Option<&Place>,
         problems: &mut Vec<Problem>,
-    ) -> Option<Draft> {
+    ) -> Option<(Draft, References)> {
         let tree = read::read_tree(path, asked_by, problems)?;
         let mut tree = shape::check(&tree, schema::definition(), self.env, problems);
         spelling::modernise(&mut tree, DEFINITION_SPELLINGS, problems);
@@ -186,11 +196,12 @@ impl Loader<'_> {
         let mut report = Report::new(&tree);
         let named = named::of_definition(&written, self.env, &mut report, problems);
         let listen_address = self.listen_address.as_ref();
-        let facts = Facts { path, env: self.env, listen_address };
+        let facts = Facts { path, env: self.env, listen_address, store: self.store };
         let draft = service::service(&written, &tree, named, facts, &mut report);
         self.may_open(&draft, &mut report);
+        let references = report.take_references();
         problems.extend(report.into_problems());
-        Some(draft)
+        Some((draft, references))
     }
 
     fn may_open(&self, draft: &Draft, report: &mut Report<'_>) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::config::check::HealthSpec;
 use crate::config::names::{ListenAddress, ServiceName, TargetAddress, TargetKey};
+use crate::config::store::Store;
 use crate::config::tls::{Answers, Termination};
 use crate::config::transport::Policy;
 
@@ -37,6 +38,8 @@ pub struct Node {
     pub state_folder: Option<PathBuf>,
     /// `state_max_age`: what is older there is not believed. Default 10 min.
     pub state_max_age: Duration,
+    /// `[certificates] folder`: the certificate store. Default `/etc/stagedoor/certificates`.
+    pub store: Store,
     /// `[log]`.
     pub log: Log,
     /// `[shutdown] timeout`: how long a drain may take before what is left is cut. Default 30 s.
@@ -221,6 +224,7 @@ impl Default for Node {
             control_socket: None,
             state_folder: None,
             state_max_age: Duration::from_secs(600),
+            store: Store::default(),
             log: Log { format: LogFormat::Text, level: "info".to_owned() },
             shutdown_timeout: Duration::from_secs(30),
             max_connections: None,

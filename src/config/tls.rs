@@ -51,6 +51,8 @@ pub struct Held {
 pub enum Source {
     /// In this file.
     File(Arc<Path>),
+    /// In the certificate store, under this ID.
+    Stored(Digest),
     /// In the definition itself.
     Inline,
 }
@@ -92,6 +94,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
+            Self::Stored(id) => write!(f, "stored certificate {}", id.short()),
             Self::Inline => f.write_str("the definition"),
         }
     }

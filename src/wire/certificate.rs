@@ -275,6 +275,13 @@ impl Digest {
         Self::from_bytes(&bytes)
     }
 
+    /// Its first digits: enough to tell it from others by eye, and to name it by.
+    pub fn short(&self) -> String {
+        let mut digits = self.to_string();
+        digits.truncate(12);
+        digits
+    }
+
     /// Takes over 32 bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)

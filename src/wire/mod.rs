@@ -1,6 +1,8 @@
 //! Floor 0: bytes to meaning and back, with no IO and no clock.
 
 pub mod certificate;
+pub mod details;
+pub mod entry;
 pub mod pem;
 pub mod pin;
 pub mod proxy_header;

@@ -1,6 +1,7 @@
 //! PEM text, as people have it: several blocks in any order, text around them, CRLF, a byte order
 //! mark, or all of it on one line (as Tyk's definitions carry it).
 
+use base64::Engine;
 use rustls::pki_types::pem::{self, SectionKind};
 
 const BEGIN: &str = "-----BEGIN ";
@@ -53,6 +54,18 @@ pub fn blocks(text: &str) -> Result<Vec<Block>, PemFault> {
     if found.is_empty() { Err(PemFault::Empty) } else { Ok(found) }
 }
 
+/// A block as PEM text, with lines of 64 characters.
+pub fn write(label: &str, der: &[u8]) -> String {
+    let body = base64::engine::general_purpose::STANDARD.encode(der);
+    let mut text = format!("{BEGIN}{label}-----\n");
+    for line in body.as_bytes().chunks(64) {
+        text.push_str(&String::from_utf8_lossy(line));
+        text.push('\n');
+    }
+    text.push_str(&format!("-----END {label}-----\n"));
+    text
+}
+
 /// One block in the form that parsers take: its base64 on a line of its own.
 fn block(label: &str, body: &str, end: &str) -> Result<Option<Block>, PemFault> {
     let body: String = body.split_ascii_whitespace().collect();
@@ -101,6 +114,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_written_is_read_again(der in prop::collection::vec(any::<u8>(), 0..200)) {
+            let text = write("CERTIFICATE", &der);
+            prop_assert!(text.lines().all(|line| line.len() <= 64));
+            prop_assert_eq!(blocks(&text), Ok(vec![(SectionKind::Certificate, der)]));
+        }
+
         #[test]
         fn any_text_is_read_without_a_panic(text in ".{0,200}", cut in 0..TWO.len()) {
             drop(blocks(&text));

@@ -78,6 +78,11 @@ pub fn parse(text: &str) -> Result<WrittenPin<'_>, PinFault> {
     Ok(WrittenPin::Path(text))
 }
 
+/// A pin as browsers wrote it: `sha256/BASE64`.
+pub fn write(key: &Digest) -> String {
+    format!("sha256/{}", base64::engine::general_purpose::STANDARD.encode(key.as_bytes()))
+}
+
 /// The SHA-256 of the public key in a PEM text: of a bare one, or of the first certificate's.
 ///
 /// # Errors
@@ -110,6 +115,7 @@ mod tests {
         assert_eq!(parse(&format!(" {hex} ")), Ok(WrittenPin::Hex(digest)));
         assert_eq!(parse(&hex.to_uppercase()), Ok(WrittenPin::Hex(digest)));
         assert_eq!(parse(&format!("sha256/{encoded}")), Ok(WrittenPin::Sha256(digest)));
+        assert_eq!(parse(&write(&digest)), Ok(WrittenPin::Sha256(digest)));
         assert_eq!(parse(&format!("sha256//{encoded}")), Ok(WrittenPin::Sha256(digest)));
         assert_eq!(parse("keys/a.pem"), Ok(WrittenPin::Path("keys/a.pem")));
         assert_eq!(parse("cafe"), Ok(WrittenPin::Path("cafe")));

@@ -88,7 +88,7 @@ fn a_certificate_of_our_own_has_its_key() {
     shown("no.pem", "no.pem cannot be read: there is no such file");
     shown("ca.pem", "ca.pem cannot be used: there is no private key beside the certificate");
     shown("junk.pem", "has no end");
-    shown(&"0".repeat(64), "the ID of a certificate");
+    shown(&"0".repeat(64), "there is no certificate 0000");
     let (one, other) = (Identity::self_signed(&["a"]).pem(), Identity::self_signed(&["b"]).pem());
     let certificate = one.split("-----BEGIN PRIVATE").next().unwrap();
     let key = &other[other.find("-----BEGIN PRIVATE").unwrap()..];

@@ -42,8 +42,15 @@ pub struct Settings {
     /// Times and counts of all checks: Tyk's place for them.
     pub uptime_tests: Option<NodeUptimeTests>,
     /// The certificate store.
-    #[schemars(extend("x-later" = true))]
-    pub certificates: Option<serde_json::Value>,
+    pub certificates: Option<CertificateStore>,
+}
+
+/// The certificate store.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateStore {
+    /// Its folder. Default: /etc/stagedoor/certificates.
+    pub folder: Option<String>,
 }
 
 /// The layer under every service.

@@ -1,23 +1,26 @@
-//! References to certificates → certificates: inline PEM, or the path of a PEM file.
+//! References to certificates → certificates: inline PEM, the ID of a stored one, or the path of a
+//! PEM file, relative to the file that names it.
 
-use std::path::Path;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use rustls::pki_types::UnixTime;
 
 use crate::config::place::KeyPath;
-use crate::config::read::read_bytes;
+use crate::config::read::{ReadError, read_bytes};
+use crate::config::store::Store;
 use crate::config::tls::{Held, Source};
 use crate::config::validate::report::Report;
 use crate::wire::certificate::{Certificate, CertificateFault, Digest};
+use crate::wire::entry::Entry;
 use crate::wire::pem;
 
 /// No certificate file is larger.
-const FILE_CAP: u64 = 1024 * 1024;
+pub const FILE_CAP: u64 = 1024 * 1024;
 
-/// Reads the certificate that `reference` names, relative to `folder`. It may lack a key.
-pub fn read(reference: &str, folder: &Path, at: &KeyPath, report: &mut Report<'_>) -> Option<Held> {
-    let (source, text) = text(reference, folder, at, report)?;
+/// Reads the certificate that `reference` names. It may lack a key.
+pub fn read(reference: &str, store: &Store, at: &KeyPath, report: &mut Report<'_>) -> Option<Held> {
+    let (source, text) = text(reference, store, at, report)?;
     match Certificate::from_pem(&text) {
         Ok(certificate) => Some(Held { source, certificate }),
         Err(fault) => {
@@ -30,11 +33,11 @@ pub fn read(reference: &str, folder: &Path, at: &KeyPath, report: &mut Report<'_
 /// The same for one that is to be presented: it must have its key.
 pub fn read_presented(
     reference: &str,
-    folder: &Path,
+    store: &Store,
     at: &KeyPath,
     report: &mut Report<'_>,
 ) -> Option<Held> {
-    let held = read(reference, folder, at, report)?;
+    let held = read(reference, store, at, report)?;
     match held.certificate.presented() {
         Ok(_) => {
             let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
@@ -46,7 +49,11 @@ pub fn read_presented(
         }
         Err(fault) => {
             let what = format!("{} cannot be used: {fault}", held.source);
-            report.error(at, what, right(&fault));
+            let right = match held.source {
+                Source::Stored(_) => "`stagedoor cert add --key KEY FILE` adds its key",
+                Source::File(_) | Source::Inline => right(&fault),
+            };
+            report.error(at, what, right);
             None
         }
     }
@@ -55,7 +62,7 @@ pub fn read_presented(
 /// The PEM text that `reference` is or names.
 pub fn text(
     reference: &str,
-    folder: &Path,
+    store: &Store,
     at: &KeyPath,
     report: &mut Report<'_>,
 ) -> Option<(Source, String)> {
@@ -67,15 +74,22 @@ pub fn text(
         report.error(at, "it names no certificate", "write the path of a PEM file");
         return None;
     }
-    if Digest::from_hex(reference).is_some() {
-        let what =
-            "it is the ID of a certificate, and there is no certificate store in this release";
-        report.error(at, what, "write the path of its PEM file");
-        return None;
+    let path = report.place(at).source().folder().join(reference);
+    let id = Digest::from_hex(reference).or_else(|| {
+        // What is there under this very name is that.
+        let (organisation, id) = with_organisation(reference).filter(|_| !path.exists())?;
+        let what = format!("{organisation:?} before the ID of the certificate says nothing here");
+        report.warning(at, what, format!("write {id}"));
+        Some(id)
+    });
+    if let Some(id) = id {
+        return stored(id, store, at, report);
     }
-    let path = folder.join(reference);
     match read_bytes(&path, FILE_CAP) {
         Ok(bytes) => {
+            if let Some(id) = store.id_at(&path) {
+                report.stored(at, id);
+            }
             let text = String::from_utf8_lossy(&bytes).into_owned();
             Some((Source::File(Arc::from(path)), text))
         }
@@ -87,7 +101,54 @@ pub fn text(
     }
 }
 
-fn right(fault: &CertificateFault) -> &'static str {
+/// The organisation and the ID in what Tyk calls a certificate: one behind the other.
+pub fn with_organisation(reference: &str) -> Option<(&str, Digest)> {
+    let reference = reference.trim();
+    if !reference.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let at = reference.len().checked_sub(64).filter(|at| *at > 0)?;
+    let (organisation, id) = reference.split_at(at);
+    Some((organisation, Digest::from_hex(id)?))
+}
+
+/// What the store holds under an ID.
+fn stored(
+    id: Digest,
+    store: &Store,
+    at: &KeyPath,
+    report: &mut Report<'_>,
+) -> Option<(Source, String)> {
+    report.stored(at, id);
+    let path = store.path_of(&id);
+    let bytes = match read_bytes(&path, FILE_CAP) {
+        Ok(bytes) => bytes,
+        Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => {
+            let folder = store.folder().display();
+            let what = format!("there is no certificate {id} in the store {folder}");
+            report.error(at, what, "`stagedoor cert add FILE` puts one there");
+            return None;
+        }
+        Err(error) => {
+            let what = format!("{} cannot be read: {error}", path.display());
+            report.error(at, what, "the user that stagedoor runs as must own the store");
+            return None;
+        }
+    };
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    match Entry::from_pem(&text, None) {
+        Ok(entry) if entry.id != id => {
+            let what = format!("{} holds {}, which is not its name", path.display(), entry.id);
+            report.error(at, what, "take the file out, and `stagedoor cert add` it");
+            None
+        }
+        // What is wrong with it is told by whoever wants to use it.
+        Ok(_) | Err(_) => Some((Source::Stored(id), text)),
+    }
+}
+
+/// What would be right instead.
+pub fn right(fault: &CertificateFault) -> &'static str {
     match fault {
         CertificateFault::Pem(pem::PemFault::Encrypted) => {
             "decrypt the key (`openssl pkey -in FILE`), and make the file readable by nobody else"

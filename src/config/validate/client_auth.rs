@@ -1,6 +1,5 @@
 //! `use_mutual_tls_auth`, `client_certificates`, `client_crl` → which clients are served.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
@@ -9,6 +8,7 @@ use rustls::server::WebPkiClientVerifier;
 
 use crate::config::file::definition::Definition;
 use crate::config::place::KeyPath;
+use crate::config::store::Store;
 use crate::config::tls::ClientAuth;
 use crate::config::validate::certificates;
 use crate::config::validate::report::Report;
@@ -17,7 +17,7 @@ use crate::wire::certificate::{facts_of, revocation_lists};
 /// Which clients a service serves, if not everybody.
 pub fn client_auth(
     written: &Definition,
-    folder: &Path,
+    store: &Store,
     report: &mut Report<'_>,
 ) -> Option<ClientAuth> {
     let at = KeyPath::dotted("client_certificates");
@@ -32,25 +32,25 @@ pub fn client_auth(
     let mut asked = ClientAuth::default();
     for (index, reference) in references.iter().enumerate() {
         let at = if references.len() > 1 { at.index(index) } else { at.clone() };
-        admit(&mut asked, reference, folder, &at, report);
+        admit(&mut asked, reference, store, &at, report);
     }
     let is_empty = asked.authorities.is_empty() && asked.leaves.is_empty();
     if is_empty && !report.is_tainted(&at) && references.is_empty() {
         let what = "use_mutual_tls_auth is on, and no client certificate would be good";
         report.error(&at, what, "name the authority that signs the clients, or their certificates");
     }
-    revoke(&mut asked, written, folder, report);
+    revoke(&mut asked, written, store, report);
     Some(asked)
 }
 
 fn admit(
     asked: &mut ClientAuth,
     reference: &str,
-    folder: &Path,
+    store: &Store,
     at: &KeyPath,
     report: &mut Report<'_>,
 ) {
-    let Some(held) = certificates::read(reference, folder, at, report) else { return };
+    let Some(held) = certificates::read(reference, store, at, report) else { return };
     let chain = &held.certificate.chain;
     if !held.certificate.facts.is_authority {
         asked.leaves.push(held.certificate.facts.id);
@@ -72,12 +72,12 @@ fn admit(
     }
 }
 
-fn revoke(asked: &mut ClientAuth, written: &Definition, folder: &Path, report: &mut Report<'_>) {
+fn revoke(asked: &mut ClientAuth, written: &Definition, store: &Store, report: &mut Report<'_>) {
     let at = KeyPath::dotted("client_crl");
     let references = written.client_crl.as_ref().map_or(&[][..], |list| list.as_slice());
     for (index, reference) in references.iter().enumerate() {
         let at = if references.len() > 1 { at.index(index) } else { at.clone() };
-        let Some((source, text)) = certificates::text(reference, folder, &at, report) else {
+        let Some((source, text)) = certificates::text(reference, store, &at, report) else {
             continue;
         };
         match revocation_lists(&text) {

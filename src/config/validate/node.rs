@@ -7,6 +7,7 @@ use crate::config::file::settings::{Settings, WrittenLogFormat};
 use crate::config::model::{Log, LogFormat, Node, Supervision};
 use crate::config::place::KeyPath;
 use crate::config::problem::{Complaint, did_you_mean};
+use crate::config::store::Store;
 use crate::config::validate::limits::at_least;
 use crate::config::validate::report::Report;
 use crate::config::validate::service::{ListenPlace, listen_place};
@@ -28,6 +29,7 @@ pub fn node(written: &Settings, report: &mut Report<'_>) -> Node {
             &KeyPath::dotted("state_max_age"),
             report,
         ),
+        store: store(written, report),
         log: log(written, report),
         shutdown_timeout: timeout.map_or(default.shutdown_timeout, |timeout| timeout.0),
         max_connections: limits.and_then(NonZeroUsize::new),
@@ -61,6 +63,18 @@ fn socket(written: &Settings, report: &mut Report<'_>) -> Option<PathBuf> {
 fn state_folder(written: &Settings, report: &mut Report<'_>) -> Option<PathBuf> {
     let folder = written.state_dir.as_deref().filter(|folder| *folder != "none");
     path(folder, &KeyPath::dotted("state_dir"), report)
+}
+
+fn store(written: &Settings, report: &mut Report<'_>) -> Store {
+    let folder = written.certificates.as_ref().and_then(|store| store.folder.as_deref());
+    let at = KeyPath::dotted("certificates.folder");
+    let store = path(folder, &at, report).map(Store::new).unwrap_or_default();
+    if store.is_exposed() {
+        let folder = store.folder().display();
+        let what = format!("others may look into the certificate store {folder}: keys are in it");
+        report.warning(&at, what, format!("`chmod 0700 {folder}`"));
+    }
+    store
 }
 
 /// A path relative to the file that names it.

@@ -2,8 +2,10 @@
 
 use crate::config::place::{KeyPath, Place};
 use crate::config::problem::{Complaint, Problem};
+use crate::config::references::{Pinned, References};
 use crate::config::secrets;
 use crate::config::tree::{Kind, Tree};
+use crate::wire::certificate::Digest;
 
 /// Collects the problems of one tree.
 #[derive(Debug)]
@@ -12,12 +14,19 @@ pub struct Report<'a> {
     problems: Vec<Problem>,
     /// Something is wrong with the shape already: advice would be built on sand.
     tainted: bool,
+    /// What references turned out to mean.
+    references: References,
 }
 
 impl<'a> Report<'a> {
     /// A report about a tree.
     pub fn new(tree: &'a Tree) -> Self {
-        Self { tree, problems: Vec::new(), tainted: tree.is_tainted() }
+        Self {
+            tree,
+            problems: Vec::new(),
+            tainted: tree.is_tainted(),
+            references: References::default(),
+        }
     }
 
     /// An error; an empty `right` says nothing.
@@ -114,6 +123,21 @@ impl<'a> Report<'a> {
     /// Where a key was written.
     pub fn place(&self, at: &KeyPath) -> Place {
         self.tree.place_of(at)
+    }
+
+    /// The certificate of the store that a reference names.
+    pub fn stored(&mut self, at: &KeyPath, id: Digest) {
+        self.references.stored.push((at.clone(), id));
+    }
+
+    /// The public key that a pin means, and the stored certificate that it is the key of.
+    pub fn pinned(&mut self, at: &KeyPath, key: Digest, stored: Option<Digest>) {
+        self.references.pins.push(Pinned { at: at.clone(), key, stored });
+    }
+
+    /// What references turned out to mean.
+    pub fn take_references(&mut self) -> References {
+        std::mem::take(&mut self.references)
     }
 
     /// Everything told.

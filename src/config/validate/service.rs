@@ -13,6 +13,7 @@ use crate::config::names::{ListenAddress, ServiceName};
 use crate::config::parameters::Holes;
 use crate::config::place::{KeyPath, Place};
 use crate::config::problem::Complaint;
+use crate::config::store::Store;
 use crate::config::tree::Tree;
 use crate::config::validate::checks::{self, Around, Named};
 use crate::config::validate::report::Report;
@@ -29,6 +30,8 @@ pub struct Facts<'a> {
     pub env: &'a Environment,
     /// The node's `listen_address`, where one is written.
     pub listen_address: Option<&'a ListenPlace>,
+    /// Where certificates are that are named by their IDs.
+    pub store: &'a Store,
 }
 
 /// A place to listen, without its port.
@@ -70,7 +73,7 @@ pub fn service(
     let listen = listen(written, facts, report);
     let proxy = written.proxy.clone().unwrap_or_default();
     let uptime = written.uptime_tests.clone().unwrap_or_default();
-    let transport = transport::transport(written, report);
+    let transport = transport::transport(written, facts.store, report);
     let targets = pool::targets(&proxy, &transport, report);
     let mut pool = pool::pool(&proxy, targets, report);
     let disabled = uptime.disabled.unwrap_or(false);
@@ -95,7 +98,7 @@ pub fn service(
         name: name(written, facts.path, report),
         source: facts.path.into(),
         listen: listen.clone().unwrap_or(ListenAddress::AnyOnPort(0)),
-        protocol: tls::protocol(written, folder, report),
+        protocol: tls::protocol(written, facts.store, report),
         answers: tls::answers(written, report),
         pool,
         limits: limits::limits(&written.limits.clone().unwrap_or_default(), report),

@@ -17,6 +17,7 @@ use crate::config::model::Target;
 use crate::config::names::TargetAddress;
 use crate::config::place::KeyPath;
 use crate::config::problem::Complaint;
+use crate::config::store::Store;
 use crate::config::tls::Versions;
 use crate::config::transport::{Manner, Policy, Transport, Trust};
 use crate::config::validate::report::Report;
@@ -29,13 +30,14 @@ const ALPN_LONGEST: usize = 255;
 const VERSIONS: &str = "write \"1.2\" or \"1.3\" (Tyk's 771 or 772)";
 
 /// What a definition says of TLS to its targets.
-pub fn transport(written: &Definition, report: &mut Report<'_>) -> Transport {
+pub fn transport(written: &Definition, store: &Store, report: &mut Report<'_>) -> Transport {
     let proxy = written.proxy.as_ref();
     let tls = proxy.and_then(|proxy| proxy.transport.clone()).unwrap_or_default();
     let is_off = |switch: Option<bool>| switch.unwrap_or(false);
     // What is switched off is read all the same: it is meant to be switched on again.
-    let presented = upstream::certificates(written.upstream_certificates.iter().flatten(), report);
-    let pinned = pins::pins(written.pinned_public_keys.iter().flatten(), report);
+    let presented = written.upstream_certificates.iter().flatten();
+    let presented = upstream::certificates(presented, store, report);
+    let pinned = pins::pins(written.pinned_public_keys.iter().flatten(), store, report);
     if is_off(tls.ssl_force_common_name_check) {
         let what = "the common name of a certificate is not looked at: a target proves its name by \
                     the names (SAN) in its certificate, always";
@@ -43,7 +45,7 @@ pub fn transport(written: &Definition, report: &mut Report<'_>) -> Transport {
         report.warning(&at, what, "take it out");
     }
     Transport {
-        trust: trust(&tls, report),
+        trust: trust(&tls, store, report),
         server_name: server_name(&tls, report),
         manner: manner(&tls, report),
         client_certificates: if is_off(written.upstream_certificates_disabled) {
@@ -119,7 +121,7 @@ fn at(key: &str) -> KeyPath {
     KeyPath::dotted("proxy.transport").key(key)
 }
 
-fn trust(tls: &Written, report: &mut Report<'_>) -> Trust {
+fn trust(tls: &Written, store: &Store, report: &mut Report<'_>) -> Trust {
     let references = tls.ssl_ca.as_ref().map_or(&[][..], OneOrMany::as_slice);
     let is_list = references.len() > 1;
     let ca_at = at("ssl_ca");
@@ -127,7 +129,7 @@ fn trust(tls: &Written, report: &mut Report<'_>) -> Trust {
     let named = references.iter().enumerate().filter(|(_, it)| !it.trim().is_empty());
     for (index, reference) in named {
         let at = if is_list { ca_at.index(index) } else { ca_at.clone() };
-        found.extend(authorities_in(reference, &at, report));
+        found.extend(authorities_in(reference, store, &at, report));
     }
     if tls.ssl_insecure_skip_verify.unwrap_or(false) {
         return Trust::Anyone;
@@ -140,11 +142,11 @@ fn trust(tls: &Written, report: &mut Report<'_>) -> Trust {
 
 fn authorities_in(
     reference: &str,
+    store: &Store,
     at: &KeyPath,
     report: &mut Report<'_>,
 ) -> Vec<CertificateDer<'static>> {
-    let folder = report.place(at).source().folder().to_owned();
-    let Some((source, text)) = certificates::text(reference, &folder, at, report) else {
+    let Some((source, text)) = certificates::text(reference, store, at, report) else {
         return Vec::new();
     };
     let right = "name a PEM file with the certificates of the authorities that sign the targets";

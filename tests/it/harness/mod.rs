@@ -16,6 +16,7 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod sentinel;
+pub(crate) mod shelf;
 pub(crate) mod speaker;
 pub(crate) mod stagedoor;
 pub(crate) mod target;
