@@ -4,7 +4,7 @@
 //! whatever happens; the outcome is written by the ledger, once.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,7 +84,8 @@ impl Session {
         let service = Arc::clone(self.live.service());
         let Some(_permit) = self.live.permits.try_take() else { return Ending::OverLimit };
         let pass = self.desk.registry.enter(self.desk.index, &service.name, &self.client);
-        let (mut target, lease) = match self.connect(&pass, ledger).await {
+        // In a box, like everything else that a relay has no more use for: it may last for hours.
+        let (mut target, lease) = match Box::pin(self.connect(&pass, ledger)).await {
             Ok(connected) => connected,
             Err(ending) => return ending,
         };
@@ -98,12 +99,12 @@ impl Session {
         let (meter, cut) = (pass.meter(), pass.relay_cut());
         let relayed = match (end, &mut target) {
             (Peer::Plain(_), Peer::Plain(target)) => {
-                let relaying = relay(&self.client, target, limits, meter, cut);
+                let relaying = pin!(relay(&self.client, target, limits, meter, cut));
                 self.watch_first_byte(&socket, &lease, &pass, relaying).await
             }
             (mut end, target) => {
-                let relaying = Box::pin(relay_peers(&mut end, target, limits, meter, cut));
-                self.watch_first_byte(&socket, &lease, &pass, relaying).await
+                let mut relaying = Box::pin(relay_peers(&mut end, target, limits, meter, cut));
+                self.watch_first_byte(&socket, &lease, &pass, relaying.as_mut()).await
             }
         };
         if matches!(relayed.end, End::Reset(Side::Target) | End::Failed(Side::Target, _)) {
@@ -246,21 +247,20 @@ impl Session {
         target: &Socket,
         lease: &Lease,
         pass: &Pass,
-        relaying: impl Future<Output = Relayed>,
+        mut relaying: Pin<&mut impl Future<Output = Relayed>>,
     ) -> Relayed {
         let failovers = &self.live.failovers;
-        if !failovers.awaits_first_byte() {
-            return relaying.await;
-        }
-        let mut relaying = pin!(relaying);
-        tokio::select! {
-            biased;
-            () = first_readable(&self.client, target) => {
-                if !pass.relay_cut().is_set() {
-                    failovers.first_byte(&lease.target().key, Instant::now());
+        if failovers.awaits_first_byte() {
+            let first = Box::pin(first_readable(&self.client, target));
+            tokio::select! {
+                biased;
+                () = first => {
+                    if !pass.relay_cut().is_set() {
+                        failovers.first_byte(&lease.target().key, Instant::now());
+                    }
                 }
+                relayed = &mut relaying => return relayed,
             }
-            relayed = &mut relaying => return relayed,
         }
         relaying.await
     }
@@ -351,5 +351,20 @@ fn relay_limits(limits: &SessionLimits) -> RelayLimits {
         idle_timeout: limits.idle_timeout,
         half_close_timeout: limits.half_close_timeout,
         until: limits.max_session_age.map(|age| Instant::now() + age),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, F>(_: impl FnOnce(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_that_relays_is_small() {
+        let size = size_of_future(run);
+        assert!(size <= 1408, "{size} bytes are held by every idle session");
     }
 }

@@ -8,6 +8,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::FutureExt;
+
 thread_local! {
     /// Those of this thread, if it is an arbiter's in a slot.
     static HERE: RefCell<Option<Arc<Tenants>>> = const { RefCell::new(None) };
@@ -25,10 +27,8 @@ pub(super) struct Tenancy(Option<Arc<Tenants>>);
 /// the arbiter alive if that is replaced meanwhile.
 pub fn spawn(task: impl Future<Output = ()> + 'static) {
     let tenancy = Tenancy::begin();
-    actix_rt::spawn(async move {
-        let _tenancy = tenancy;
-        task.await;
-    });
+    // Not by an async block: that would have room for the task twice.
+    actix_rt::spawn(task.map(move |()| drop(tenancy)));
 }
 
 // === impl Tenants ===
