@@ -36,8 +36,14 @@ impl Store {
         self.folder.join(format!("{id}.pem"))
     }
 
+    /// The entry that is read where this path leads, by whichever way.
+    pub fn entry_at(&self, path: &Path) -> Option<Digest> {
+        let real = Self::new(self.folder.canonicalize().ok()?);
+        real.id_at(&path.canonicalize().ok()?)
+    }
+
     /// The entry whose file this is, if it is one.
-    pub fn id_at(&self, path: &Path) -> Option<Digest> {
+    fn id_at(&self, path: &Path) -> Option<Digest> {
         let id = Digest::from_hex(path.file_stem()?.to_str()?)?;
         (self.path_of(&id) == path).then_some(id)
     }
@@ -169,6 +175,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_belongs_to_whom_the_folder_belongs() {
+        let folder = tempfile::tempdir().unwrap();
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(folder.path(), Some(12_345), Some(54_321)).unwrap();
+        }
+        let owner = |path: &Path| path.metadata().map(|it| (it.uid(), it.gid())).unwrap();
+        for store in [folder.path().to_owned(), folder.path().join("store")].map(Store::new) {
+            let id = Digest::of(b"one");
+            store.put(&id, "1").unwrap();
+            assert_eq!(owner(store.folder()), owner(folder.path()));
+            assert_eq!(owner(&store.path_of(&id)), owner(folder.path()));
+        }
+    }
+
+    #[test]
     fn what_is_no_entry_is_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().to_owned());
@@ -179,6 +200,14 @@ mod tests {
         }
         assert_eq!(store.ids().unwrap(), []);
         assert_eq!(store.id_at(&store.path_of(&id)), Some(id));
+        assert_eq!(store.entry_at(&store.path_of(&id)), None, "there is none");
+        store.put(&id, "").unwrap();
+        let link = folder.path().join("link.pem");
+        std::os::unix::fs::symlink(store.path_of(&id), &link).unwrap();
+        let around = folder.path().join("../").join(folder.path().file_name().unwrap());
+        for path in [&link, &store.path_of(&id), &around.join(format!("{id}.pem"))] {
+            assert_eq!(store.entry_at(path), Some(id), "{}", path.display());
+        }
         assert_eq!(store.id_at(Path::new(&format!("/elsewhere/{id}.pem"))), None);
     }
 

@@ -221,7 +221,7 @@ fn a_definition_that_would_not_lock_is_refused() {
     let guarded = |good| world.guarded("m.test", good);
     refused(&[guarded(json!([]))], "no client certificate would be good");
     refused(&[guarded(json!("missing.pem"))], "cannot be read");
-    refused(&[guarded(json!("0".repeat(64)))], "no certificate store");
+    refused(&[guarded(json!("0".repeat(64)))], "there is no certificate 0000");
     let mut tcp = guarded(json!(world.clients.path()));
     tcp["protocol"] = json!("tcp");
     refused(&[tcp], "needs TLS");

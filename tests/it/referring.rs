@@ -51,7 +51,17 @@ fn a_service_presents_what_is_stored_and_believes_clients_whose_authority_is() {
         .expect("openssl is installed: `make test` does that");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("Verification: OK") && said.contains("a.test"), "{said}");
+    // What is added meanwhile can be named at the next reload.
+    let renewed = authority.issue(&["b.test"]);
+    definition["certificates"] =
+        json!([shelf.add(&format!("{}{}", renewed.certificate, renewed.key))]);
+    std::fs::write(stagedoor.file(), definition.to_string()).unwrap();
+    let output = stagedoor.command(&["reload"]);
+    assert!(output.status.success(), "{output:?}");
+    let trust = Trust::of(&authority);
+    assert_eq!(echoed(&mut trust.connect(listen, "b.test").unwrap(), b"hello"), b"hello");
     drop(stagedoor);
+    definition["certificates"] = json!(id);
     definition["use_mutual_tls_auth"] = json!(true);
     definition["client_certificates"] = json!([of_clients]);
     let _stagedoor = run(&shelf, &definition);
@@ -147,6 +157,23 @@ fn validate_says_whose_key_a_pin_is_and_what_is_missing() {
     std::fs::copy(shelf.folder().join(format!("{id}.pem")), path).unwrap();
     let (code, said) = validate(&shelf, &missing);
     assert!(code == Some(2) && said.contains("which is not its name"), "{said}");
+}
+
+#[test]
+fn a_pin_that_may_be_an_id_is_told_of_where_nobody_may_look() {
+    let shelf = Shelf::new();
+    // A folder that cannot be looked into, for root neither.
+    shelf.write("store", "");
+    let hash = "ab".repeat(32);
+    let definition = json!({
+        "listen_port": 6379, "pinned_public_keys": { "10.0.0.1": hash },
+        "proxy": { "target_url": "tls://10.0.0.1:1" },
+    });
+    let (code, said) = validate(&shelf, &definition);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("is shut") && said.contains("write sha256/BASE64"), "{said}");
+    assert!(said.contains(&format!("10.0.0.1: {hash}\n")), "{said}");
+    shelf.refuses(&["cert", "show", &hash], &["cannot be read: not a directory"]);
 }
 
 #[test]

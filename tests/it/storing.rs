@@ -79,8 +79,16 @@ fn what_is_added_is_listed_shown_and_removed_by_its_id() {
     }
     assert!(!said.contains("PRIVATE"), "{said}");
 
-    shelf.refuses(&["cert", "remove", &id, &used], &["is in use: front: certificates", "--force"]);
+    shelf
+        .refuses(&["cert", "remove", &id, &used], &["is in use: front: certificates. ", "--force"]);
     shelf.refuses(&["cert", "remove", &id, &file], &["cannot be known", "stagedoor validate"]);
+    let by_path = format!("./store/../store/{id}.pem");
+    let by_path = shelf.write("path.json", &definition(&by_path).to_string());
+    shelf.refuses(&["cert", "remove", &id, &by_path], &["is in use: front: certificates"]);
+    let mut inactive = definition(&id);
+    inactive["active"] = json!(false);
+    let inactive = shelf.write("inactive.json", &inactive.to_string());
+    shelf.refuses(&["cert", "remove", &id, &inactive], &["front: certificates (not active)"]);
     let unused = shelf.write("unused.json", &definition("other.pem").to_string());
     shelf.write("other.pem", &std::fs::read_to_string(&issued.path).unwrap());
     assert_eq!(shelf.json(&["cert", "remove", &id[..9], &unused])["removed"], id);

@@ -15,7 +15,7 @@ use crate::cli::cert::row;
 use crate::cli::output;
 use crate::cli::show_tls::now;
 use crate::cli::sources::SettingsArgs;
-use crate::config::read::{cause, read_bytes};
+use crate::config::read::{ReadError, read_bytes};
 use crate::config::store::Store;
 use crate::config::validate::certificates::{FILE_CAP, right};
 use crate::wire::certificate::{CertificateFault, facts_of};
@@ -112,14 +112,19 @@ fn read(args: &AddArgs) -> Result<Entry, Refusal> {
 
 fn text_of(path: &Path) -> Result<String, Refusal> {
     let bytes = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        let read = std::io::stdin().lock().take(FILE_CAP).read_to_end(&mut bytes);
-        read.map(|_| bytes).map_err(|error| cause(&error))
+        read_input().map_err(|error| error.to_string())
     } else {
         read_bytes(path, FILE_CAP).map_err(|error| error.to_string())
     };
     let cannot = |why| Refusal::Because(format!("{} cannot be read: {why}", path.display()));
     bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(cannot)
+}
+
+/// Standard input, no longer than a file may be.
+fn read_input() -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().take(FILE_CAP + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_CAP { Err(ReadError::TooLarge(FILE_CAP)) } else { Ok(bytes) }
 }
 
 /// What is in the store under the same ID.
@@ -131,7 +136,12 @@ fn stored(store: &Store, entry: &Entry) -> Result<Option<Entry>, Refusal> {
 }
 
 fn put(store: &Store, entry: &Entry) -> Result<(), Refusal> {
-    store.put(&entry.id, &entry.to_pem()).map_err(|error| {
+    let text = entry.to_pem();
+    if text.len() as u64 > FILE_CAP {
+        let why = format!("it cannot be added: {}", ReadError::TooLarge(FILE_CAP));
+        return Err(Refusal::Because(why));
+    }
+    store.put(&entry.id, &text).map_err(|error| {
         let (folder, why) = (store.folder().display(), error.to_string());
         let why = why.split(" (os error").next().unwrap_or_default().to_lowercase();
         let right = "run this as who owns it, or name another one: --set certificates.folder=PATH";

@@ -55,8 +55,7 @@ fn list(args: &ListArgs) -> Result<(), Refusal> {
     }
     let mut rows = vec![["ID", "IS", "GOOD UNTIL", "NAMES", "USED BY"].map(str::to_owned)];
     for (id, entry) in &entries {
-        let used = Some(usage.of(id)).filter(|used| !used.is_empty());
-        let used = used.map_or_else(|| "-".to_owned(), |used| used.join("; "));
+        let used = usage.shown(id, "; ", "-");
         rows.push(match entry {
             Ok(entry) => {
                 let (kind, good) = (row::kind(entry).to_owned(), row::good(entry));

@@ -13,7 +13,7 @@ use crate::config::load;
 use crate::config::problem::Problem;
 use crate::config::read::{self, read_bytes};
 use crate::config::store::Store;
-use crate::config::validate::certificates::FILE_CAP;
+use crate::config::validate::certificates::{FILE_CAP, with_organisation};
 use crate::wire::certificate::Digest;
 use crate::wire::entry::Entry;
 
@@ -86,7 +86,11 @@ pub fn find(store: &Store, written: &str) -> Result<Digest, Refusal> {
 
 /// Which of these is meant.
 fn meant(ids: &[Digest], written: &str) -> Result<Digest, String> {
-    let digits = written.trim().to_ascii_lowercase();
+    // As Tyk writes it, with the organisation before it.
+    let digits = match with_organisation(written) {
+        Some((_, id)) => id.to_string(),
+        None => written.trim().to_ascii_lowercase(),
+    };
     let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_hex || !(DIGITS..=64).contains(&digits.len()) {
         let shown = written.escape_debug();
@@ -116,6 +120,7 @@ mod tests {
         assert_eq!(meant(&ids, "ABCDEF012"), Ok(ids[0]));
         assert_eq!(meant(&ids, " 99999999 "), Ok(ids[2]));
         assert_eq!(meant(&ids, &ids[1].to_string()), Ok(ids[1]));
+        assert_eq!(meant(&ids, &format!("default{}", ids[1])), Ok(ids[1]));
         let refused = |written: &str, why: &str| {
             let said = meant(&ids, written).unwrap_err();
             assert!(said.contains(why), "{said}");
@@ -123,7 +128,7 @@ mod tests {
         refused("abcdef01", "begins several IDs");
         refused("abcdef0", "is no ID");
         refused("../../etc/x", "is no ID");
-        refused(&format!("{}0", ids[0]), "is no ID");
+        refused(&format!("{}-", ids[0]), "is no ID");
         refused("12345678", "there is no certificate 12345678");
     }
 }

@@ -47,14 +47,13 @@ fn show(args: &ShowArgs) -> Result<(), Refusal> {
         output::print_json(&shown);
         return Ok(());
     }
-    let used = Some(usage.of(&id)).filter(|used| !used.is_empty());
-    let used = used.map_or_else(|| "nobody".to_owned(), |used| lines(&used));
+    let used = usage.shown(&id, &below(), "nobody");
     let about = [
         ("ID", id.to_string()),
         ("is", row::kind(&entry).to_owned()),
         ("file", path.display().to_string()),
     ];
-    let pins = format!("{}\n{:13}{}", entry.spki(), "", pin::write(&entry.spki()));
+    let pins = lines(&[entry.spki().to_string(), pin::write(&entry.spki())]);
     let about = about.into_iter().chain(certificate(&entry));
     let about = about.chain([("key", row::key(&entry)), ("pin", pins), ("used by", used)]);
     let mut shown = String::new();
@@ -96,5 +95,10 @@ fn certificate(entry: &Entry) -> Vec<(&'static str, String)> {
 }
 
 fn lines(several: &[String]) -> String {
-    several.join(&format!("\n{:13}", ""))
+    several.join(&below())
+}
+
+/// What stands between two lines of one value.
+fn below() -> String {
+    format!("\n{:13}", "")
 }

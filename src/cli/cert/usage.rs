@@ -44,11 +44,20 @@ impl Usage {
         Self { is_known: loaded.model.is_some(), uses }
     }
 
-    /// Who uses this, for people.
+    /// Who uses this, for people, with `between` them; or else `nobody`, if that is known.
+    pub fn shown(&self, id: &Digest, between: &str, nobody: &str) -> String {
+        match &self.of(id)[..] {
+            [] if self.is_known => nobody.to_owned(),
+            [] => "?".to_owned(),
+            used => used.join(between),
+        }
+    }
+
+    /// Each place that uses this, for people.
     pub fn of(&self, id: &Digest) -> Vec<String> {
         let shown = |of: &Use| {
             let active = if of.is_active { "" } else { " (not active)" };
-            format!("{}: {}{active}", of.service.escape_debug(), of.key.escape_debug())
+            format!("{}: {}{active}", of.service, of.key)
         };
         self.uses.iter().filter(|of| of.id == *id).map(shown).collect()
     }

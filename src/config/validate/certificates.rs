@@ -87,7 +87,7 @@ pub fn text(
     }
     match read_bytes(&path, FILE_CAP) {
         Ok(bytes) => {
-            if let Some(id) = store.id_at(&path) {
+            if let Some(id) = store.entry_at(&path) {
                 report.stored(at, id);
             }
             let text = String::from_utf8_lossy(&bytes).into_owned();
