@@ -9,7 +9,7 @@ use crate::wire::certificate::Digest;
 pub struct References {
     /// The certificates of the store, with the key that names each.
     pub stored: Vec<(KeyPath, Digest)>,
-    /// The pins.
+    /// The pins that count.
     pub pins: Vec<Pinned>,
 }
 

@@ -137,6 +137,11 @@ fn validate_says_whose_key_a_pin_is_and_what_is_missing() {
     assert_eq!(pins[0]["stored"], json!(id), "{pins}");
     assert_eq!((&pins[1]["stored"], &pins[1]["key"]), (&Value::Null, &json!(hash)), "{pins}");
 
+    let mut disabled = definition(json!({ "redis.test": id }));
+    disabled["certificate_pinning_disabled"] = json!(true);
+    let (code, said) = validate(&shelf, &disabled);
+    assert!(code == Some(0) && !said.contains(&stored.pin()), "no pin counts: {said}");
+
     // Tyk puts the ID of the organisation before it.
     for organisation in ["5e9d9544a1dcd60001d0ed20", "default"] {
         let reference = format!("{organisation}{id}");

@@ -13,9 +13,9 @@ use crate::wire::certificate::Digest;
 use crate::wire::pem;
 use crate::wire::pin::{self, WrittenPin};
 
-const FORM: &str = "write the SHA-256 of the public key: 64 hexadecimal digits, sha256/BASE64, the ID of a \
-                    stored certificate, or the path of a PEM file. `openssl x509 -in CERT -pubkey -noout | openssl pkey -pubin \
-                    -outform der | sha256sum` prints it";
+const FORM: &str = "write the SHA-256 of the public key: 64 hexadecimal digits, sha256/BASE64, the \
+                    ID of a stored certificate, or the path of a PEM file. `openssl x509 -in CERT \
+                    -pubkey -noout | openssl pkey -pubin -outform der | sha256sum` prints it";
 
 /// Every pin, by the targets that it is meant for.
 pub fn pins<'a>(

@@ -135,6 +135,11 @@ impl<'a> Report<'a> {
         self.references.pins.push(Pinned { at: at.clone(), key, stored });
     }
 
+    /// No pin counts.
+    pub fn unpinned(&mut self) {
+        self.references.pins.clear();
+    }
+
     /// What references turned out to mean.
     pub fn take_references(&mut self) -> References {
         std::mem::take(&mut self.references)

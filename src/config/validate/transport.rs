@@ -38,6 +38,9 @@ pub fn transport(written: &Definition, store: &Store, report: &mut Report<'_>) -
     let presented = written.upstream_certificates.iter().flatten();
     let presented = upstream::certificates(presented, store, report);
     let pinned = pins::pins(written.pinned_public_keys.iter().flatten(), store, report);
+    if is_off(written.certificate_pinning_disabled) {
+        report.unpinned();
+    }
     if is_off(tls.ssl_force_common_name_check) {
         let what = "the common name of a certificate is not looked at: a target proves its name by \
                     the names (SAN) in its certificate, always";
