@@ -13,8 +13,9 @@ pub const DAY: i64 = 86_400;
 
 /// What its clients speak; empty where they speak what they like.
 pub fn clients(service: &Service) -> String {
+    let header = service.receiving.as_ref().map(ToString::to_string);
     let spoken = match &service.protocol {
-        Protocol::Tcp => return String::new(),
+        Protocol::Tcp => return header.unwrap_or_default(),
         Protocol::TlsPassthrough => vec!["TLS, ended by the target".to_owned()],
         Protocol::Tls(termination) => ended(termination),
     };
@@ -25,7 +26,7 @@ pub fn clients(service: &Service) -> String {
         list => format!(", speaking {}", list.join(" or ")),
     };
     let asks = format!("ask for {name}{alpn}");
-    [vec![asks], spoken].concat().join(&format!("\n{:13}", ""))
+    [header.into_iter().collect(), vec![asks], spoken].concat().join(&format!("\n{:13}", ""))
 }
 
 fn ended(termination: &Termination) -> Vec<String> {

@@ -29,7 +29,7 @@ pub struct ServiceChange {
     pub new: Arc<Service>,
     /// Where it listens: a socket is opened, another one closed.
     pub listen: bool,
-    /// Its protocol, its targets, how one is chosen, what becomes of sessions.
+    /// How it meets its clients, its targets, how one is chosen, what becomes of sessions.
     pub table: bool,
     /// What is asked of targets, how often, what counts.
     pub checks: bool,
@@ -90,10 +90,13 @@ fn service_change(old: &Arc<Service>, new: &Arc<Service>) -> Option<ServiceChang
     if old == new {
         return None;
     }
-    let Service { name: _, source: _, listen, protocol, answers, pool, limits, health } = &**old;
+    let Service { name: _, source: _, listen, protocol, answers, receiving, pool, limits, health } =
+        &**old;
+    let clients =
+        *protocol != new.protocol || *answers != new.answers || *receiving != new.receiving;
     Some(ServiceChange {
         listen: *listen != new.listen,
-        table: *protocol != new.protocol || *answers != new.answers || *pool != new.pool,
+        table: clients || *pool != new.pool,
         checks: *health != new.health,
         limits: *limits != new.limits,
         old: Arc::clone(old),
@@ -185,6 +188,7 @@ mod tests {
             listen: ListenAddress::AnyOnPort(1_000 + u16::from(port)),
             protocol: Protocol::Tcp,
             answers: Answers::default(),
+            receiving: None,
             pool,
             limits: SessionLimits { idle_timeout, ..SessionLimits::default() },
             health,

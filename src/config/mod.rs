@@ -24,6 +24,7 @@ pub mod parameters;
 pub mod place;
 pub mod presets;
 pub mod problem;
+pub mod proxy_protocol;
 pub mod read;
 pub mod references;
 pub mod render;

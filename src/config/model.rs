@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::config::check::HealthSpec;
 use crate::config::names::{ListenAddress, ServiceName, TargetAddress, TargetKey};
+use crate::config::proxy_protocol::Receiving;
 use crate::config::store::Store;
 use crate::config::tls::{Answers, Termination};
 use crate::config::transport::Policy;
@@ -93,6 +94,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// Which connections to its port are its own, where several services share it.
     pub answers: Answers,
+    /// What a connection has to begin with; `None`: payload.
+    pub receiving: Option<Receiving>,
     /// Its targets and how one is chosen.
     pub pool: Pool,
     /// Bounds on its sessions.

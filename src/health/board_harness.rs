@@ -50,6 +50,7 @@ pub(crate) fn service(targets: &str, balance: Balance) -> Service {
         listen: ListenAddress::AnyOnPort(6379),
         protocol: Protocol::Tcp,
         answers: Answers::default(),
+        receiving: None,
         pool: Pool {
             targets: targets.chars().map(|name| Target::at(address(name))).collect(),
             balance,

@@ -16,6 +16,7 @@ pub mod names;
 pub mod peer;
 #[cfg(test)]
 mod peer_tests;
+pub mod proxy_header;
 pub mod records;
 mod registration;
 pub mod socket;

@@ -59,6 +59,34 @@ impl Socket {
         })
     }
 
+    /// Looks at what is to be read, from the first byte on, and leaves it there: more bytes than
+    /// the `known` ones, as far as `buffer` reaches. As many or fewer: no more will come.
+    pub fn poll_peek(
+        &self,
+        cx: &mut Context<'_>,
+        known: usize,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.io.poll_read_ready(cx))?;
+            // Asked before the look: what the end stands behind is seen by it.
+            let is_closed = guard.ready().is_read_closed();
+            match rustix::net::recv(self.as_fd(), &mut *buffer, RecvFlags::PEEK) {
+                Ok((count, _)) => {
+                    // Whoever reads next has to try, whether an event comes or not.
+                    self.unread.store(true, Ordering::Relaxed);
+                    if count > known || count == 0 || is_closed {
+                        return Poll::Ready(Ok(count));
+                    }
+                    guard.clear_ready();
+                }
+                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
     /// Writes some of `bytes`, which must not be empty.
     pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_with(cx, bytes.len(), |fd| {

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::model::{Model, Protocol, Service};
 use crate::config::names::{ListenAddress, ServiceName};
+use crate::config::proxy_protocol::Receiving;
 use crate::events::watch::FailoverWatch;
 use crate::net::tls_server::TlsServer;
 use crate::proxy::permits::{Permit, Permits};
@@ -46,6 +47,8 @@ pub struct HelloPort {
     pub table: HelloTable<Arc<LiveService>>,
     /// How long a client may take to say whom it wants: the longest time that any of them gives.
     pub handshake_timeout: Duration,
+    /// What comes before that; all of them agree.
+    receiving: Option<Receiving>,
 }
 
 /// One service in force.
@@ -123,7 +126,24 @@ impl LivePort {
         let handshake_timeout = timeouts.max().unwrap_or_default();
         let entries =
             services.iter().map(|live| (live.service().answers.clone(), Arc::clone(live)));
-        Self::Hello(HelloPort { table: HelloTable::new(entries), handshake_timeout })
+        let receiving = services.first().and_then(|live| live.service().receiving.clone());
+        Self::Hello(HelloPort { table: HelloTable::new(entries), handshake_timeout, receiving })
+    }
+
+    /// What a connection has to begin with, before anything else; `None`: nothing.
+    pub fn receiving(&self) -> Option<&Receiving> {
+        match self {
+            Self::One(live) => live.service().receiving.as_ref(),
+            Self::Hello(port) => port.receiving.as_ref(),
+        }
+    }
+
+    /// How long a client may take until its session is routed.
+    pub fn handshake_timeout(&self) -> Duration {
+        match self {
+            Self::One(live) => live.service().limits.handshake_timeout,
+            Self::Hello(port) => port.handshake_timeout,
+        }
     }
 }
 
@@ -213,6 +233,7 @@ pub(super) mod tests {
             listen: ListenAddress::AnyOnPort(port),
             protocol: Protocol::Tcp,
             answers: Answers::default(),
+            receiving: None,
             pool: pool(Balance::First, weights).spec().clone(),
             limits: SessionLimits::default(),
             health: None,

@@ -1,6 +1,8 @@
 //! Floor 5: the life of a connection.
 
+pub mod client_address;
 pub mod greeting;
+pub mod header;
 pub mod listener;
 pub mod sockets;
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::config::names::ServiceName;
 use crate::net::endpoint::Endpoint;
+use crate::proxy::client_address::ClientAddress;
 use crate::proxy::live::LiveService;
 use crate::proxy::meter::Meter;
 use crate::proxy::registry::CutReason;
@@ -23,7 +24,7 @@ use crate::telemetry::escape::Escaped;
 pub struct Ledger {
     /// Whose it is; nobody's before its client has said so.
     service: Option<(ServiceName, Arc<ServiceCounts>)>,
-    client: Endpoint,
+    client: ClientAddress,
     /// The name that its client asked for (SNI), escaped.
     name: Option<String>,
     opened: Instant,
@@ -40,6 +41,8 @@ pub struct Ledger {
 pub enum Stage {
     /// Accepted, not yet routed.
     Accept,
+    /// A PROXY header is expected.
+    Header,
     /// Its client says whom it wants, and TLS is ended.
     Greeting,
     /// Waiting for a target.
@@ -59,6 +62,10 @@ pub enum Ending {
     ArbiterLost,
     /// Its socket could not be used.
     Unusable(std::io::Error),
+    /// A PROXY header is expected, and it comes from where none may come from.
+    Untrusted,
+    /// A PROXY header is expected, and there is none.
+    NoHeader(String),
     /// Its client did not begin TLS.
     NoHello(String),
     /// Nobody answers what its client asks for.
@@ -90,7 +97,7 @@ impl Ledger {
     pub fn open(client: Endpoint) -> Self {
         Self {
             service: None,
-            client,
+            client: ClientAddress::direct(client),
             name: None,
             opened: Instant::now(),
             stage: Stage::Accept,
@@ -107,6 +114,16 @@ impl Ledger {
         counts.accepted.raise();
         counts.live.raise();
         self.service = Some((live.service().name.clone(), counts));
+    }
+
+    /// Notes that a PROXY header is expected.
+    pub fn expecting_header(&mut self) {
+        self.stage = Stage::Header;
+    }
+
+    /// Notes who the client is, as far as that is told.
+    pub fn comes_as(&mut self, client: &ClientAddress) {
+        self.client = client.clone();
     }
 
     /// Notes that the client is being asked whom it wants.
@@ -165,7 +182,8 @@ impl Ledger {
         counts.bytes_to_target.add(to_target);
         counts.bytes_to_client.add(to_client);
         match &self.ending {
-            Ending::OverLimit
+            Ending::Untrusted
+            | Ending::OverLimit
             | Ending::NoTarget(_)
             | Ending::Unreachable(_)
             | Ending::Hindered(_) => {
@@ -175,7 +193,7 @@ impl Ledger {
             | Ending::Relayed(End::IdleTimeout | End::HalfCloseTimeout | End::MaxAge) => {
                 counts.cut.raise();
             }
-            Ending::NoHandshake(_) | Ending::GreetingTimeout => {
+            Ending::NoHeader(_) | Ending::NoHandshake(_) | Ending::GreetingTimeout => {
                 counts.failed_handshakes.raise();
             }
             Ending::NoHello(_)
@@ -194,6 +212,8 @@ impl Ledger {
             Ending::Panicked | Ending::ArbiterLost | Ending::Hindered(_) => log::Level::Error,
             Ending::Unreachable(_) | Ending::NoTarget(_) => log::Level::Warn,
             Ending::Unusable(_)
+            | Ending::Untrusted
+            | Ending::NoHeader(_)
             | Ending::NoHello(_)
             | Ending::Unanswered(_)
             | Ending::NoHandshake(_)
@@ -213,10 +233,16 @@ impl Drop for Ledger {
         }
         let (to_target, to_client) = self.bytes();
         self.count((to_target, to_client));
+        let told = self.client.header();
+        let unique_id = told.and_then(|told| told.unique_id.as_deref());
+        let shown = |bytes: Option<&[u8]>| bytes.map(|bytes| Escaped(bytes).to_string());
         log::log!(
             self.level(),
             service = self.service.as_ref().map_or("-", |(name, _)| name.as_str()),
-            client:% = self.client,
+            client:% = self.client.real(),
+            via = self.client.sender().map(ToString::to_string),
+            authority = told.and_then(|told| shown(told.authority.as_deref())),
+            unique_id = shown(unique_id),
             name = self.name.as_deref(),
             target = self.target.as_deref().unwrap_or("-"),
             stage:% = self.stage,
@@ -241,6 +267,7 @@ impl Ending {
     fn by(&self) -> &'static str {
         match self {
             Self::ClientLeft
+            | Self::NoHeader(_)
             | Self::NoHello(_)
             | Self::Relayed(
                 End::Finished { first: Side::Client }
@@ -255,6 +282,7 @@ impl Ending {
             Self::Panicked
             | Self::ArbiterLost
             | Self::Unusable(_)
+            | Self::Untrusted
             | Self::Unanswered(_)
             | Self::NoHandshake(_)
             | Self::GreetingTimeout
@@ -276,7 +304,10 @@ impl fmt::Display for Ending {
             Self::Panicked => f.write_str("its task panicked"),
             Self::ArbiterLost => f.write_str("its arbiter was stopped"),
             Self::Unusable(error) => write!(f, "client: {error}"),
-            Self::NoHello(why) => f.write_str(why),
+            Self::Untrusted => {
+                f.write_str("a PROXY header is required, and not believed from this address")
+            }
+            Self::NoHello(why) | Self::NoHeader(why) => f.write_str(why),
             Self::Unanswered(why) => why.fmt(f),
             Self::NoHandshake(why) => write!(f, "TLS: {why}"),
             Self::GreetingTimeout => {
@@ -297,6 +328,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Accept => "accept",
+            Self::Header => "header",
             Self::Greeting => "greeting",
             Self::Route => "route",
             Self::Dial => "dial",

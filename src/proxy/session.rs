@@ -1,6 +1,6 @@
 //! The session: the life of one connection, from accept to close, as one list of stages.
 //!
-//! Accept → route → dial → relay → outcome. Permit, seat, pass and lease come back by `Drop`,
+//! Accept → header → greeting → route → dial → relay → outcome. Permit, seat, pass and lease come back by `Drop`,
 //! whatever happens; the outcome is written by the ledger, once.
 
 use std::future::poll_fn;
@@ -20,12 +20,13 @@ use crate::health::suspicion::Failure;
 use crate::net::connect::connect;
 use crate::net::connectors::Unbuildable;
 use crate::net::dial::DialFault;
-use crate::net::endpoint::Endpoint;
 use crate::net::peer::Peer;
 use crate::net::socket::{Gone, Socket};
 use crate::net::tuning::Tuning;
+use crate::proxy::client_address::ClientAddress;
 use crate::proxy::desk::{Desk, HeldSince, Route};
 use crate::proxy::greeting::{Greeted, greet};
+use crate::proxy::header;
 use crate::proxy::live::{LivePort, LiveService};
 use crate::proxy::outcome::{Ending, Ledger};
 use crate::proxy::registry::{CutReason, Pass};
@@ -51,11 +52,26 @@ pub async fn run(incoming: Incoming, desk: Arc<Desk>) {
         Ok(client) => Arc::new(client),
         Err(error) => return ledger.close(Ending::Unusable(error)),
     };
-    let greeted = match &*port {
-        LivePort::One(live) => {
-            ledger.belongs_to(live);
-            Ok(Greeted::plain(Arc::clone(live), Arc::clone(&client)))
+    if let LivePort::One(live) = &*port {
+        ledger.belongs_to(live);
+    }
+    let address = match port.receiving() {
+        None => ClientAddress::direct(peer),
+        Some(rules) => {
+            ledger.expecting_header();
+            let until = queued + port.handshake_timeout();
+            // A session without a header must not be as large as one that has it.
+            match Box::pin(header::receive(&client, peer, rules, until)).await {
+                Ok(address) => {
+                    ledger.comes_as(&address);
+                    address
+                }
+                Err(ending) => return ledger.close(ending),
+            }
         }
+    };
+    let greeted = match &*port {
+        LivePort::One(live) => Ok(Greeted::plain(Arc::clone(live), Arc::clone(&client))),
         LivePort::Hello(hello) => {
             // A session without TLS must not be as large as one that has it.
             let client = Arc::clone(&client);
@@ -64,7 +80,7 @@ pub async fn run(incoming: Incoming, desk: Arc<Desk>) {
     };
     let ending = match greeted {
         Ok(Greeted { live, client: end, said }) => {
-            let session = Session { client, peer, live, desk };
+            let session = Session { client, address, live, desk };
             session.serve(end, &said, &mut ledger).await
         }
         Err(ending) => ending,
@@ -74,7 +90,7 @@ pub async fn run(incoming: Incoming, desk: Arc<Desk>) {
 
 struct Session {
     client: Arc<Socket>,
-    peer: Endpoint,
+    address: ClientAddress,
     live: Arc<LiveService>,
     desk: Arc<Desk>,
 }
@@ -205,7 +221,7 @@ impl Session {
         ledger.routing(tried.is_empty());
         loop {
             let (reply, answer) = oneshot::channel();
-            let facts = Facts { client: self.peer.ip().map(|address| address.ip()) };
+            let facts = Facts { client: self.address.real().ip().map(|address| address.ip()) };
             let (live, tried) = (Arc::clone(&self.live), tried.to_vec());
             let held_since = Arc::clone(held_since);
             let ask = Route { live, facts, tried, held_since, reply };

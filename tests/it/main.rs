@@ -32,6 +32,8 @@ mod postgres_presets;
 mod presenting;
 mod presets;
 mod probing;
+mod proxy_protocol;
+mod proxy_protocol_rules;
 mod ranking;
 mod redis_leader;
 mod referring;

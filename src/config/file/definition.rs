@@ -61,17 +61,14 @@ pub struct Definition {
     pub pinned_public_keys: Option<BTreeMap<String, WrittenPins>>,
     /// Tyk's switch that ignores `pinned_public_keys`. Default: false.
     pub certificate_pinning_disabled: Option<bool>,
-    /// A PROXY protocol header is required in front of everything.
-    #[schemars(extend("x-later" = true))]
+    /// A PROXY protocol header, version 1 or 2, is required in front of everything, TLS included.
+    /// Default: false.
     pub enable_proxy_protocol: Option<bool>,
-    /// The networks that may send a PROXY protocol header.
-    #[schemars(extend("x-later" = true))]
+    /// The networks and addresses that may send a PROXY protocol header. Default: anyone.
     pub proxy_protocol_from: Option<Vec<String>>,
-    /// What becomes of connections from other networks.
-    #[schemars(extend("x-later" = true))]
-    pub proxy_protocol_others: Option<String>,
-    /// Tyk's lenient way: the header may be absent.
-    #[schemars(extend("x-later" = true))]
+    /// What becomes of connections from elsewhere. Default: refuse.
+    pub proxy_protocol_others: Option<WrittenOthers>,
+    /// Tyk's lenient way: the header may be absent. Default: false.
     pub proxy_protocol_optional: Option<bool>,
     /// Only `allowed_ips` are served.
     #[schemars(extend("x-later" = true))]
@@ -106,4 +103,14 @@ pub enum WrittenProtocol {
     Tls,
     /// TLS, routed by its SNI without being ended.
     TlsPassthrough,
+}
+
+/// What becomes of connections from where no PROXY protocol header may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WrittenOthers {
+    /// They are closed.
+    Refuse,
+    /// They are served, and no header is read.
+    Direct,
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
+use crate::config::model::Service;
 use crate::config::names::{ListenAddress, TargetAddress};
 use crate::config::place::KeyPath;
 use crate::config::problem::Problem;
@@ -46,6 +47,32 @@ fn one_place_each(drafts: &[&Draft], problems: &mut Vec<Problem>) {
     }
 }
 
+/// What comes before the hello is the port's: nobody knows yet whose the connection is.
+fn unlike_before_hello(first: &Draft, draft: &Draft) -> Option<Problem> {
+    let (one, other) = (&first.service, &draft.service);
+    if one.receiving == other.receiving {
+        return None;
+    }
+    let shown = |service: &Service| match &service.receiving {
+        Some(rules) => format!("for {}, {rules}", service.name),
+        None => format!("for {}, none is read", service.name),
+    };
+    let what = format!(
+        "{} and {} share {}, and expect different PROXY headers: {}; {}",
+        one.name,
+        other.name,
+        other.listen,
+        shown(one),
+        shown(other)
+    );
+    let place = draft.domain_place.clone();
+    Some(
+        Problem::error(place, KeyPath::dotted("enable_proxy_protocol"), what)
+            .right("write the same in both: the header comes before a client says whom it wants")
+            .also(first.domain_place.clone(), "the other one"),
+    )
+}
+
 /// Two that answer one name, told apart by their protocols only, ask the same of clients: else a
 /// client could leave out the protocol, and with it the certificate.
 fn unequal(first: &Draft, draft: &Draft) -> Option<Problem> {
@@ -71,7 +98,7 @@ fn conflict(first: &Draft, draft: &Draft) -> Option<Problem> {
     let by_hello = one.is_chosen_by_hello() && other.is_chosen_by_hello();
     if by_hello && one.listen == other.listen {
         if !one.answers.collides_with(&other.answers) {
-            return unequal(first, draft);
+            return unequal(first, draft).or_else(|| unlike_before_hello(first, draft));
         }
         let name = match &other.answers.domain {
             Some(domain) => format!("answer {domain}"),

@@ -12,6 +12,7 @@ pub mod node;
 pub mod pins;
 pub mod pool;
 pub mod postgres;
+pub mod proxy_protocol;
 pub mod rank;
 pub mod report;
 pub mod script;

@@ -17,7 +17,9 @@ use crate::config::store::Store;
 use crate::config::tree::Tree;
 use crate::config::validate::checks::{self, Around, Named};
 use crate::config::validate::report::Report;
-use crate::config::validate::{leader, limits, pool, rank, tls, transport, witness};
+use crate::config::validate::{
+    leader, limits, pool, proxy_protocol, rank, tls, transport, witness,
+};
 
 const NAME_LIMIT: usize = 128;
 
@@ -100,6 +102,7 @@ pub fn service(
         listen: listen.clone().unwrap_or(ListenAddress::AnyOnPort(0)),
         protocol: tls::protocol(written, facts.store, report),
         answers: tls::answers(written, report),
+        receiving: proxy_protocol::receiving(written, listen.as_ref(), report),
         pool,
         limits: limits::limits(&written.limits.clone().unwrap_or_default(), report),
         health: (!health.checks.is_empty()).then(|| Arc::new(health)),

@@ -1,10 +1,10 @@
 //! A plain TCP client that can half-close, reset, and say how a connection ended.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::harness::pattern::pattern;
 
@@ -25,6 +25,19 @@ pub(crate) fn connect(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a deadline can be set");
     stream.set_write_timeout(Some(PATIENCE)).expect("a deadline can be set");
+    stream
+}
+
+/// The same from another address of the loopback.
+pub(crate) fn connect_from(source: &str, port: u16) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets");
+    let source: Ipv4Addr = source.parse().expect("an address");
+    socket.bind(&SocketAddr::from((source, 0)).into()).expect("the loopback has it");
+    socket
+        .connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())
+        .expect("somebody listens");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a deadline can be set");
     stream
 }
 

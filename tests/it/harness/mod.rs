@@ -5,6 +5,7 @@ pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod control;
 pub(crate) mod eventually;
+pub(crate) mod header;
 pub(crate) mod identity;
 pub(crate) mod injection;
 pub(crate) mod load;

@@ -1,0 +1,70 @@
+//! `enable_proxy_protocol`, `proxy_protocol_*` → who may tell a service of its clients.
+
+use crate::config::file::definition::{Definition, WrittenOthers};
+use crate::config::names::ListenAddress;
+use crate::config::network::Network;
+use crate::config::place::KeyPath;
+use crate::config::proxy_protocol::{Others, Receiving};
+use crate::config::validate::report::Report;
+
+/// What is expected at the beginning of a connection to `listen`; `None`: payload, from anybody.
+pub fn receiving(
+    written: &Definition,
+    listen: Option<&ListenAddress>,
+    report: &mut Report<'_>,
+) -> Option<Receiving> {
+    let from = networks(written.proxy_protocol_from.as_deref(), report);
+    if !written.enable_proxy_protocol.unwrap_or(false) {
+        tell_of_idle(written, report);
+        return None;
+    }
+    let is_unix = matches!(listen, Some(ListenAddress::Unix(_)));
+    let from_at = KeyPath::dotted("proxy_protocol_from");
+    if from.is_some() && is_unix {
+        let what = "the clients of a unix socket have no addresses";
+        let right = "take it out: whoever may open the socket may send a header";
+        report.error(&from_at, what, right);
+    }
+    if from.is_none() && !is_unix && !report.is_tainted(&from_at) {
+        let what = "anyone may say to be any client: a PROXY header is believed whoever sends it";
+        let right = "name those that send one: proxy_protocol_from = [\"10.0.0.0/8\"]";
+        report.warning(&KeyPath::dotted("enable_proxy_protocol"), what, right);
+    }
+    let others_at = KeyPath::dotted("proxy_protocol_others");
+    if written.proxy_protocol_others.is_some() && from.is_none() {
+        let what = "there are no others: without proxy_protocol_from anyone may send a header";
+        report.error(&others_at, what, "write proxy_protocol_from, or take it out");
+    }
+    let others = match written.proxy_protocol_others {
+        None | Some(WrittenOthers::Refuse) => Others::Refused,
+        Some(WrittenOthers::Direct) => Others::Direct,
+    };
+    Some(Receiving { from, others, optional: written.proxy_protocol_optional.unwrap_or(false) })
+}
+
+fn networks(written: Option<&[String]>, report: &mut Report<'_>) -> Option<Vec<Network>> {
+    let written = written?;
+    let at = KeyPath::dotted("proxy_protocol_from");
+    if written.is_empty() {
+        let what = "the list is empty: nobody could send a header, and one is required";
+        report.error(&at, what, "name those that send one, or take the list out: anyone may then");
+    }
+    let entries = written.iter().enumerate();
+    let read =
+        entries.filter_map(|(index, text)| report.keep(&at.index(index), Network::parse(text)));
+    Some(read.collect())
+}
+
+/// Rules that nobody asked for.
+fn tell_of_idle(written: &Definition, report: &mut Report<'_>) {
+    let keys = [
+        ("proxy_protocol_from", written.proxy_protocol_from.is_some()),
+        ("proxy_protocol_others", written.proxy_protocol_others.is_some()),
+        ("proxy_protocol_optional", written.proxy_protocol_optional == Some(true)),
+    ];
+    for (key, _) in keys.into_iter().filter(|(_, is_written)| *is_written) {
+        let what = format!("`{key}` does nothing: no PROXY header is expected");
+        let right = "write enable_proxy_protocol = true, or take it out";
+        report.warning(&KeyPath::dotted(key), what, right);
+    }
+}
