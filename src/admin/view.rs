@@ -44,6 +44,8 @@ pub struct ServiceView {
     pub accepted: u64,
     /// Sessions turned away.
     pub refused: u64,
+    /// Why, where it was by a rule of the service.
+    pub refused_by: RefusedView,
     /// Clients with which TLS did not come about.
     pub failed_handshakes: u64,
     /// Dials that failed.
@@ -64,6 +66,19 @@ pub struct ServiceView {
     pub stray_checks: Vec<CheckView>,
     /// Its last failovers, the newest first; one that is under way is the first.
     pub failovers: Vec<FailoverView>,
+}
+
+/// Sessions that a rule of the service has turned away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedView {
+    /// Their addresses are not served.
+    pub access: u64,
+    /// Over `connection_rate_per_ip`.
+    pub connection_rate_per_ip: u64,
+    /// Over `max_connections_per_ip`.
+    pub max_connections_per_ip: u64,
+    /// Over `max_connections`.
+    pub max_connections: u64,
 }
 
 /// One failover. Times are in milliseconds, and count from the moment at which the leader lost the

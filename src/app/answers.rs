@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use crate::admin::command::{Ask, Command, Reply};
 use crate::admin::view::{
-    CheckView, FailoverView, ServiceView, StatusView, TargetView, TreeView, WitnessView,
+    CheckView, FailoverView, RefusedView, ServiceView, StatusView, TargetView, TreeView,
+    WitnessView,
 };
 use crate::app::house::House;
 use crate::app::reload::{Reload, Reloader};
@@ -25,6 +26,7 @@ use crate::proxy::live::LiveService;
 use crate::routing::pool::Member;
 use crate::supervise::handle::Ref;
 use crate::supervise::tenants;
+use crate::telemetry::counts::ServiceCounts;
 
 /// The health supervisor answers in microseconds; it may be being restarted, or hang.
 const RECALL: Duration = Duration::from_secs(1);
@@ -188,6 +190,7 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
         live: counts.live.get(),
         accepted: counts.accepted.get(),
         refused: counts.refused.get(),
+        refused_by: refused_by(counts),
         failed_handshakes: counts.failed_handshakes.get(),
         failed_dials: counts.failed_dials.get(),
         cut: counts.cut.get(),
@@ -198,6 +201,16 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
         targets: members.iter().map(|member| target(member)).collect(),
         stray_checks: known.strays.iter().map(check).collect(),
         failovers: live.failovers.reports().iter().map(|report| failover(report)).collect(),
+    }
+}
+
+/// Why clients were turned away, where it was by a rule.
+fn refused_by(counts: &ServiceCounts) -> RefusedView {
+    RefusedView {
+        access: counts.refused_by_access.get(),
+        connection_rate_per_ip: counts.refused_by_rate.get(),
+        max_connections_per_ip: counts.refused_by_source.get(),
+        max_connections: counts.refused_by_service.get(),
     }
 }
 

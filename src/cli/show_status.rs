@@ -3,7 +3,7 @@
 use std::fmt::{Result, Write as _};
 use std::time::Duration;
 
-use crate::admin::view::{CheckView, ServiceView, StatusView, TargetView};
+use crate::admin::view::{CheckView, RefusedView, ServiceView, StatusView, TargetView};
 
 /// Writes the status of a process.
 pub fn status(out: &mut String, view: &StatusView) -> Result {
@@ -21,6 +21,7 @@ fn service(out: &mut String, view: &ServiceView) -> Result {
     let ServiceView { name, listen, balance, live, accepted, refused, cut, failed_dials, .. } =
         view;
     let inferred = if view.inferred { " (inferred from the checks)" } else { "" };
+    let by = refused_by(&view.refused_by);
     let balance = match view.targets.len() {
         1 => "one target".to_owned(),
         _ => format!("balance {balance}{inferred}"),
@@ -31,7 +32,7 @@ fn service(out: &mut String, view: &ServiceView) -> Result {
     }
     writeln!(
         out,
-        "  sessions: {live} live of {accepted}, {refused} refused, {cut} cut · failed dials: \
+        "  sessions: {live} live of {accepted}, {refused} refused{by}, {cut} cut · failed dials: \
          {failed_dials} · {} to targets, {} to clients",
         size(view.bytes_to_target),
         size(view.bytes_to_client)
@@ -48,6 +49,21 @@ fn service(out: &mut String, view: &ServiceView) -> Result {
         writeln!(out, "  a check of {}, which is no target: {}", check.address, last(check))?;
     }
     Ok(())
+}
+
+/// Why they were refused, where that was by a rule: ` (2 by access lists)`.
+fn refused_by(view: &RefusedView) -> String {
+    let RefusedView { access, connection_rate_per_ip, max_connections_per_ip, max_connections } =
+        *view;
+    let reasons = [
+        (access, "by access lists"),
+        (connection_rate_per_ip, "over connection_rate_per_ip"),
+        (max_connections_per_ip, "over max_connections_per_ip"),
+        (max_connections, "over max_connections"),
+    ];
+    let shown = reasons.iter().filter(|(count, _)| *count > 0);
+    let shown: Vec<String> = shown.map(|(count, why)| format!("{count} {why}")).collect();
+    if shown.is_empty() { String::new() } else { format!(" ({})", shown.join(", ")) }
 }
 
 fn row(target: &TargetView, leader: Option<&String>) -> [String; 4] {
@@ -163,6 +179,7 @@ mod tests {
             live: 1,
             accepted: 12,
             refused: 2,
+            refused_by: RefusedView { access: 1, max_connections: 1, ..RefusedView::default() },
             failed_handshakes: 0,
             failed_dials: 0,
             cut: 3,
@@ -193,7 +210,7 @@ mod tests {
             "
 redis on 0.0.0.0:6379 · balance leader (inferred from the checks)
   ALARM: a and b claim the lead together
-  sessions: 1 live of 12, 2 refused, 3 cut · failed dials: 0 · 900 bytes to targets, 3.3 MiB to clients
+  sessions: 1 live of 12, 2 refused (1 by access lists, 1 over max_connections), 3 cut · failed dials: 0 · 900 bytes to targets, 3.3 MiB to clients
   target          health               sessions      last check
   127.0.0.1:7001  up for 3m 3s, leads  1 live of 12  120ms ago: passed
   b               down for 3m 3s       1 live of 12  4s ago: connection refused

@@ -40,6 +40,8 @@ pub fn service() -> Value {
     json!({
         "limits": {
             "max_connections": 0,
+            "max_connections_per_ip": 0,
+            "connection_rate_per_ip": 0,
             "handshake_timeout": text(limits.handshake_timeout),
             "idle_timeout": optional(limits.idle_timeout),
             "half_close_timeout": optional(limits.half_close_timeout),

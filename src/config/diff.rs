@@ -90,15 +90,25 @@ fn service_change(old: &Arc<Service>, new: &Arc<Service>) -> Option<ServiceChang
     if old == new {
         return None;
     }
-    let Service { name: _, source: _, listen, protocol, answers, receiving, pool, limits, health } =
-        &**old;
+    let Service {
+        name: _,
+        source: _,
+        listen,
+        protocol,
+        answers,
+        receiving,
+        access,
+        pool,
+        limits,
+        health,
+    } = &**old;
     let clients =
         *protocol != new.protocol || *answers != new.answers || *receiving != new.receiving;
     Some(ServiceChange {
         listen: *listen != new.listen,
         table: clients || *pool != new.pool,
         checks: *health != new.health,
-        limits: *limits != new.limits,
+        limits: *limits != new.limits || *access != new.access,
         old: Arc::clone(old),
         new: Arc::clone(new),
     })
@@ -189,6 +199,7 @@ mod tests {
             protocol: Protocol::Tcp,
             answers: Answers::default(),
             receiving: None,
+            access: None,
             pool,
             limits: SessionLimits { idle_timeout, ..SessionLimits::default() },
             health,

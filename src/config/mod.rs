@@ -1,5 +1,6 @@
 //! Floor 1: files become a model. A model that exists is valid.
 
+pub mod access;
 pub mod address;
 pub mod authorities;
 pub mod byte_pattern;
@@ -25,6 +26,7 @@ pub mod place;
 pub mod presets;
 pub mod problem;
 pub mod proxy_protocol;
+pub mod rate;
 pub mod read;
 pub mod references;
 pub mod render;

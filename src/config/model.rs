@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::access::Access;
 use crate::config::check::HealthSpec;
 use crate::config::names::{ListenAddress, ServiceName, TargetAddress, TargetKey};
 use crate::config::proxy_protocol::Receiving;
+use crate::config::rate::Rate;
 use crate::config::store::Store;
 use crate::config::tls::{Answers, Termination};
 use crate::config::transport::Policy;
@@ -96,6 +98,8 @@ pub struct Service {
     pub answers: Answers,
     /// What a connection has to begin with; `None`: payload.
     pub receiving: Option<Receiving>,
+    /// Which clients it serves; `None`: all of them.
+    pub access: Option<Access>,
     /// Its targets and how one is chosen.
     pub pool: Pool,
     /// Bounds on its sessions.
@@ -193,6 +197,10 @@ pub enum Closing {
 pub struct SessionLimits {
     /// Live sessions of this service. `None`: only the process's own limit.
     pub max_connections: Option<NonZeroUsize>,
+    /// Live sessions of one client address, or of one IPv6 /64. `None`: no limit.
+    pub max_connections_per_ip: Option<NonZeroUsize>,
+    /// New sessions of one client address. `None`: no limit.
+    pub connection_rate_per_ip: Option<Rate>,
     /// From accept to a routed session (PROXY header and TLS together). Default 5 s.
     pub handshake_timeout: Duration,
     /// No byte either way for this long ends a session. Default: none.
@@ -250,6 +258,8 @@ impl Default for SessionLimits {
     fn default() -> Self {
         Self {
             max_connections: None,
+            max_connections_per_ip: None,
+            connection_rate_per_ip: None,
             handshake_timeout: Duration::from_secs(5),
             idle_timeout: None,
             half_close_timeout: Some(Duration::from_secs(3600)),

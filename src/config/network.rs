@@ -66,6 +66,23 @@ impl Network {
         })
     }
 
+    /// The network of an address, by so many of its first bits.
+    pub fn of(address: IpAddr, prefix: u8) -> Self {
+        let address = address.to_canonical();
+        let prefix = prefix.min(if address.is_ipv4() { 32 } else { 128 });
+        Self { base: first_of(address, prefix), prefix }
+    }
+
+    /// Are these IPv4 addresses?
+    pub fn is_ipv4(&self) -> bool {
+        self.base.is_ipv4()
+    }
+
+    /// How many bits they have in common.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
     /// Is this address in it?
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

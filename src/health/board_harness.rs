@@ -51,6 +51,7 @@ pub(crate) fn service(targets: &str, balance: Balance) -> Service {
         protocol: Protocol::Tcp,
         answers: Answers::default(),
         receiving: None,
+        access: None,
         pool: Pool {
             targets: targets.chars().map(|name| Target::at(address(name))).collect(),
             balance,

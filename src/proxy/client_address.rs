@@ -2,6 +2,7 @@
 //! says counts only here, and only if it was to be believed.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -58,6 +59,11 @@ impl ClientAddress {
     /// The client: as the header says, or whoever is connected with us.
     pub fn real(&self) -> &Endpoint {
         self.via().map_or(&self.peer, |(real, _)| real)
+    }
+
+    /// The client's IP address, if it has one: what lists, limits and balances go by.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.real().ip().map(|address| address.ip())
     }
 
     /// Who is connected with us, where that is not the client: both.

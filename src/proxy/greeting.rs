@@ -13,6 +13,7 @@ use crate::net::hello::{self, Alert, Hello, HelloFault};
 use crate::net::peer::Peer;
 use crate::net::socket::Socket;
 use crate::net::stream::Stream;
+use crate::proxy::admission::{Admission, admit};
 use crate::proxy::live::{HelloPort, LiveCell, LivePort, LiveService};
 use crate::proxy::outcome::{Ending, Ledger};
 use crate::routing::hello::{HelloTable, NoAnswer};
@@ -25,12 +26,14 @@ pub struct Greeted {
     pub client: Peer,
     /// What it has said already, and its target has still to hear.
     pub said: Vec<u8>,
+    /// To be held for as long as its session lives.
+    pub admission: Admission,
 }
 
 impl Greeted {
     /// A client that has nothing to say before it is relayed.
-    pub fn plain(live: Arc<LiveService>, client: Arc<Socket>) -> Self {
-        Self { live, client: Peer::from(client), said: Vec::new() }
+    pub fn plain(live: Arc<LiveService>, client: Arc<Socket>, admission: Admission) -> Self {
+        Self { live, client: Peer::from(client), said: Vec::new(), admission }
     }
 }
 
@@ -65,8 +68,10 @@ pub async fn greet(
         }
     };
     ledger.belongs_to(&live);
+    let admission = admit(&live, ledger.client().ip(), since).map_err(Ending::Denied)?;
     let until = since + live.service().limits.handshake_timeout;
-    end_tls(client, hello, live, until).await
+    let (client, said) = end_tls(client, hello, &live, until).await?;
+    Ok(Greeted { live, client, said, admission })
 }
 
 /// Whose it is by the rules of now: those of a moment ago may have been looser.
@@ -93,16 +98,15 @@ fn alert(nobody: NoAnswer) -> Alert {
     }
 }
 
-/// Ends TLS, where the service ends it.
+/// Ends TLS, where the service ends it. Returns the client, and what its target has still to hear.
 async fn end_tls(
     client: Arc<Socket>,
     hello: Hello,
-    live: Arc<LiveService>,
+    live: &LiveService,
     until: Instant,
-) -> Result<Greeted, Ending> {
+) -> Result<(Peer, Vec<u8>), Ending> {
     if !live.service().ends_tls() {
-        let client = Peer::from(client);
-        return Ok(Greeted { live, client, said: hello.bytes });
+        return Ok((Peer::from(client), hello.bytes));
     }
     let Some(tls) = &live.tls else {
         let why = "TLS cannot be ended here: the log says why".to_owned();
@@ -116,8 +120,7 @@ async fn end_tls(
                 stream.get_ref().0.socket().abort();
                 return Err(Ending::NoHandshake(error.to_string()));
             }
-            let client = Peer::from(stream);
-            Ok(Greeted { live, client, said: Vec::new() })
+            Ok((Peer::from(stream), Vec::new()))
         }
         Ok(Err(error)) => Err(Ending::NoHandshake(error.to_string())),
         Err(_) => Err(Ending::GreetingTimeout),

@@ -17,6 +17,8 @@ use crate::config::proxy_protocol::Receiving;
 use crate::events::watch::FailoverWatch;
 use crate::net::tls_server::TlsServer;
 use crate::proxy::permits::{Permit, Permits};
+use crate::proxy::sources::Sources;
+use crate::proxy::turned_away::TurnedAway;
 use crate::routing::hello::HelloTable;
 use crate::routing::table::Table;
 use crate::telemetry::counts::ServiceCounts;
@@ -62,6 +64,10 @@ pub struct LiveService {
     pub permits: Permits,
     /// How many of its clients may wait for a target, at all routers together.
     holds: Permits,
+    /// What is counted of its clients' addresses, where there are limits for them.
+    pub sources: Arc<Sources>,
+    /// Tells who was turned away.
+    pub turned_away: Arc<TurnedAway>,
     /// What is counted of it.
     pub counts: Arc<ServiceCounts>,
     /// What its failovers cost.
@@ -184,6 +190,11 @@ impl LiveService {
             tls: tls(service, previous.and_then(|old| old.tls.as_ref())),
             permits,
             holds,
+            sources: previous.map(|old| Arc::clone(&old.sources)).unwrap_or_default(),
+            turned_away: previous.map_or_else(
+                || TurnedAway::of(service.name.clone()),
+                |old| Arc::clone(&old.turned_away),
+            ),
             counts,
             failovers,
         }
@@ -234,6 +245,7 @@ pub(super) mod tests {
             protocol: Protocol::Tcp,
             answers: Answers::default(),
             receiving: None,
+            access: None,
             pool: pool(Balance::First, weights).spec().clone(),
             limits: SessionLimits::default(),
             health: None,

@@ -10,12 +10,16 @@ pub mod router;
 pub mod session;
 pub mod worker;
 
+pub mod admission;
 pub mod desk;
 pub mod live;
 pub mod permits;
 pub mod registry;
+pub mod sources;
 
+pub mod denial;
 pub mod outcome;
+pub mod turned_away;
 
 mod buffers;
 mod direction;

@@ -1,5 +1,6 @@
 //! The outcome: how a session ended, in which stage, and why. Exactly one a session, also when
-//! its task panics: one log line and one set of counts, written when the ledger is dropped.
+//! its task panics: one log line and one set of counts, written when the ledger is dropped. Those
+//! who are turned away by a rule share their lines.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +11,12 @@ use tokio::time::Instant;
 use crate::config::names::ServiceName;
 use crate::net::endpoint::Endpoint;
 use crate::proxy::client_address::ClientAddress;
+use crate::proxy::denial::Denial;
 use crate::proxy::live::LiveService;
 use crate::proxy::meter::Meter;
 use crate::proxy::registry::CutReason;
 use crate::proxy::relay::{End, Side};
+use crate::proxy::turned_away::TurnedAway;
 use crate::routing::choice::Refusal;
 use crate::routing::hello::NoAnswer;
 use crate::telemetry::counts::ServiceCounts;
@@ -23,7 +26,7 @@ use crate::telemetry::escape::Escaped;
 #[derive(Debug)]
 pub struct Ledger {
     /// Whose it is; nobody's before its client has said so.
-    service: Option<(ServiceName, Arc<ServiceCounts>)>,
+    service: Option<Owner>,
     client: ClientAddress,
     /// The name that its client asked for (SNI), escaped.
     name: Option<String>,
@@ -34,6 +37,14 @@ pub struct Ledger {
     /// What is relayed, once something is: read at the end, however that comes.
     meter: Option<Arc<Meter>>,
     ending: Ending,
+}
+
+/// The service that a session belongs to, as far as its record needs it.
+#[derive(Debug)]
+struct Owner {
+    name: ServiceName,
+    counts: Arc<ServiceCounts>,
+    turned_away: Arc<TurnedAway>,
 }
 
 /// How far a session got.
@@ -74,8 +85,8 @@ pub enum Ending {
     NoHandshake(String),
     /// Its client took too long to say whom it wants and to agree on TLS.
     GreetingTimeout,
-    /// The service has as many sessions as it may have.
-    OverLimit,
+    /// A rule of the service turns its client away.
+    Denied(Denial),
     /// There was no target to give.
     NoTarget(Refusal),
     /// No target could be reached; this is how the last one failed.
@@ -113,7 +124,11 @@ impl Ledger {
         let counts = Arc::clone(&live.counts);
         counts.accepted.raise();
         counts.live.raise();
-        self.service = Some((live.service().name.clone(), counts));
+        self.service = Some(Owner {
+            name: live.service().name.clone(),
+            counts,
+            turned_away: Arc::clone(&live.turned_away),
+        });
     }
 
     /// Notes that a PROXY header is expected.
@@ -124,6 +139,11 @@ impl Ledger {
     /// Notes who the client is, as far as that is told.
     pub fn comes_as(&mut self, client: &ClientAddress) {
         self.client = client.clone();
+    }
+
+    /// Who the client is.
+    pub fn client(&self) -> &ClientAddress {
+        &self.client
     }
 
     /// Notes that the client is being asked whom it wants.
@@ -151,7 +171,7 @@ impl Ledger {
 
     /// Notes a dial that failed.
     pub fn dial_failed(&self) {
-        if let Some((_, counts)) = &self.service {
+        if let Some(Owner { counts, .. }) = &self.service {
             counts.failed_dials.raise();
         }
     }
@@ -161,7 +181,7 @@ impl Ledger {
         self.meter = Some(Arc::clone(meter));
         self.stage = Stage::Relay;
         self.dialled = Some(self.opened.elapsed());
-        if let Some((_, counts)) = &self.service {
+        if let Some(Owner { counts, .. }) = &self.service {
             counts.connected.raise();
         }
     }
@@ -177,17 +197,20 @@ impl Ledger {
     }
 
     fn count(&self, (to_target, to_client): (u64, u64)) {
-        let Some((_, counts)) = &self.service else { return };
+        let Some(Owner { counts, .. }) = &self.service else { return };
         counts.live.lower();
         counts.bytes_to_target.add(to_target);
         counts.bytes_to_client.add(to_client);
         match &self.ending {
             Ending::Untrusted
-            | Ending::OverLimit
             | Ending::NoTarget(_)
             | Ending::Unreachable(_)
             | Ending::Hindered(_) => {
                 counts.refused.raise();
+            }
+            Ending::Denied(denial) => {
+                counts.refused.raise();
+                denial.count(counts).raise();
             }
             Ending::Cut(_)
             | Ending::Relayed(End::IdleTimeout | End::HalfCloseTimeout | End::MaxAge) => {
@@ -218,7 +241,7 @@ impl Ledger {
             | Ending::Unanswered(_)
             | Ending::NoHandshake(_)
             | Ending::GreetingTimeout
-            | Ending::OverLimit
+            | Ending::Denied(_)
             | Ending::ClientLeft
             | Ending::Cut(_)
             | Ending::Relayed(_) => log::Level::Info,
@@ -233,12 +256,16 @@ impl Drop for Ledger {
         }
         let (to_target, to_client) = self.bytes();
         self.count((to_target, to_client));
+        if let (Ending::Denied(denial), Some(owner)) = (&self.ending, &self.service) {
+            // Not one by one: there may be thousands.
+            return owner.turned_away.note(*denial, self.client.ip());
+        }
         let told = self.client.header();
         let unique_id = told.and_then(|told| told.unique_id.as_deref());
         let shown = |bytes: Option<&[u8]>| bytes.map(|bytes| Escaped(bytes).to_string());
         log::log!(
             self.level(),
-            service = self.service.as_ref().map_or("-", |(name, _)| name.as_str()),
+            service = self.service.as_ref().map_or("-", |owner| owner.name.as_str()),
             client:% = self.client.real(),
             via = self.client.sender().map(ToString::to_string),
             authority = told.and_then(|told| shown(told.authority.as_deref())),
@@ -286,7 +313,7 @@ impl Ending {
             | Self::Unanswered(_)
             | Self::NoHandshake(_)
             | Self::GreetingTimeout
-            | Self::OverLimit
+            | Self::Denied(_)
             | Self::NoTarget(_)
             | Self::Unreachable(_)
             | Self::Hindered(_)
@@ -313,7 +340,7 @@ impl fmt::Display for Ending {
             Self::GreetingTimeout => {
                 f.write_str("the client took longer than handshake_timeout to begin")
             }
-            Self::OverLimit => f.write_str("the service has as many sessions as it may have"),
+            Self::Denied(denial) => write!(f, "turned away: {denial}"),
             Self::NoTarget(refusal) => refusal.fmt(f),
             Self::Unreachable(error) => write!(f, "no target could be reached: {error}"),
             Self::Hindered(error) => f.write_str(error),

@@ -13,8 +13,16 @@ pub struct ServiceCounts {
     pub accepted: Count,
     /// Sessions that reached a target.
     pub connected: Count,
-    /// Sessions that were turned away: over a limit, or no target to give.
+    /// Sessions that were turned away: not served, over a limit, or no target to give.
     pub refused: Count,
+    /// Of these: their addresses are not served.
+    pub refused_by_access: Count,
+    /// Of these: their addresses came too often.
+    pub refused_by_rate: Count,
+    /// Of these: their addresses had as many sessions as they may have.
+    pub refused_by_source: Count,
+    /// Of these: the service had as many sessions as it may have.
+    pub refused_by_service: Count,
     /// Sessions that had to wait for a target, whatever became of them.
     pub held: Count,
     /// Sessions that ended before TLS had come about.

@@ -223,7 +223,7 @@ fn a_service_has_exactly_as_many_sessions_as_it_may_have() {
             (stagedoor.json(&["status"])["services"][0]["live"] == 0).then_some(())
         });
     }
-    assert!(stagedoor.logged("session ended").contains("as many sessions as it may have"));
+    assert!(stagedoor.logged("turned away").contains("over max_connections"));
 }
 
 #[test]

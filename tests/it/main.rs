@@ -5,6 +5,7 @@
 mod harness;
 
 mod accepting;
+mod admission;
 mod balancing;
 #[cfg(feature = "chaos")]
 mod chaos;

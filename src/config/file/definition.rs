@@ -70,17 +70,13 @@ pub struct Definition {
     pub proxy_protocol_others: Option<WrittenOthers>,
     /// Tyk's lenient way: the header may be absent. Default: false.
     pub proxy_protocol_optional: Option<bool>,
-    /// Only `allowed_ips` are served.
-    #[schemars(extend("x-later" = true))]
+    /// Only `allowed_ips` are served. Default: false.
     pub enable_ip_whitelisting: Option<bool>,
-    /// Networks that are served.
-    #[schemars(extend("x-later" = true))]
+    /// The networks that are served: `10.0.0.0/8`, `2001:db8::/32`, or one address.
     pub allowed_ips: Option<Vec<String>>,
-    /// `blacklisted_ips` are not served.
-    #[schemars(extend("x-later" = true))]
+    /// `blacklisted_ips` are not served, whoever is allowed. Default: false.
     pub enable_ip_blacklisting: Option<bool>,
-    /// Networks that are not served.
-    #[schemars(extend("x-later" = true))]
+    /// The networks that are not served.
     pub blacklisted_ips: Option<Vec<String>>,
     /// Bounds on the sessions of this service.
     pub limits: Option<Limits>,

@@ -12,12 +12,11 @@ pub struct Limits {
     /// Live sessions of this service. Default: only the limit of the whole process.
     #[schemars(range(min = 0, max = 100_000_000))]
     pub max_connections: Option<usize>,
-    /// Live sessions of one client address.
-    #[schemars(extend("x-later" = true))]
-    pub max_connections_per_ip: Option<u32>,
-    /// New connections of one client address: a number a second, or "100/10s".
-    #[schemars(extend("x-later" = true))]
-    pub connection_rate_per_ip: Option<serde_json::Value>,
+    /// Live sessions of one client address; of IPv6, of one /64. Default: no limit.
+    #[schemars(range(min = 0, max = 100_000_000))]
+    pub max_connections_per_ip: Option<usize>,
+    /// New connections of one client address: a number a second, or "100/10s". Default: no limit.
+    pub connection_rate_per_ip: Option<WrittenRate>,
     /// From accept to a routed session, PROXY header and TLS together. Default: 5s.
     pub handshake_timeout: Option<Period>,
     /// No byte either way for this long ends a session. Default: none.
@@ -30,6 +29,16 @@ pub struct Limits {
     pub keep_alive: Option<WrittenKeepAlive>,
     /// How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT). Default: 90s.
     pub tcp_user_timeout: Option<Period>,
+}
+
+/// A rate: a number a second, or a number in a time.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum WrittenRate {
+    /// A number a second.
+    Number(u32),
+    /// `100/10s`.
+    Text(String),
 }
 
 /// TCP keep-alive.

@@ -1,12 +1,13 @@
 //! `limits.*` of a service → bounds on its sessions. 0 is no limit.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use crate::config::file::limits::{Limits, WrittenKeepAlive};
+use crate::config::file::limits::{Limits, WrittenKeepAlive, WrittenRate};
 use crate::config::file::scalars::Period;
 use crate::config::model::{KeepAlive, SessionLimits};
 use crate::config::place::KeyPath;
+use crate::config::rate::{self, Rate};
 use crate::config::validate::report::Report;
 
 /// The limits of a service, with every default filled in.
@@ -15,6 +16,12 @@ pub fn limits(written: &Limits, report: &mut Report<'_>) -> SessionLimits {
     let default = SessionLimits::default();
     SessionLimits {
         max_connections: written.max_connections.and_then(NonZeroUsize::new),
+        max_connections_per_ip: written.max_connections_per_ip.and_then(NonZeroUsize::new),
+        connection_rate_per_ip: connection_rate(
+            written.connection_rate_per_ip.as_ref(),
+            &at.key("connection_rate_per_ip"),
+            report,
+        ),
         handshake_timeout: at_least(
             written.handshake_timeout,
             default.handshake_timeout,
@@ -43,6 +50,23 @@ pub fn at_least(
         }
         Some(Period(duration)) => duration,
         None => default,
+    }
+}
+
+fn connection_rate(
+    written: Option<&WrittenRate>,
+    at: &KeyPath,
+    report: &mut Report<'_>,
+) -> Option<Rate> {
+    match written? {
+        WrittenRate::Number(count) => NonZeroU32::new(*count).map(Rate::a_second),
+        WrittenRate::Text(text) => match Rate::parse(text) {
+            Ok(rate) => rate,
+            Err(what) => {
+                report.error(at, what, rate::FORM);
+                None
+            }
+        },
     }
 }
 

@@ -1,5 +1,6 @@
 //! What was written → the model: every rule that a schema cannot say, every problem at once.
 
+pub mod access;
 pub mod asked;
 pub mod certificates;
 pub mod checks;

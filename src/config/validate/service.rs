@@ -18,7 +18,7 @@ use crate::config::tree::Tree;
 use crate::config::validate::checks::{self, Around, Named};
 use crate::config::validate::report::Report;
 use crate::config::validate::{
-    leader, limits, pool, proxy_protocol, rank, tls, transport, witness,
+    access, leader, limits, pool, proxy_protocol, rank, tls, transport, witness,
 };
 
 const NAME_LIMIT: usize = 128;
@@ -103,6 +103,7 @@ pub fn service(
         protocol: tls::protocol(written, facts.store, report),
         answers: tls::answers(written, report),
         receiving: proxy_protocol::receiving(written, listen.as_ref(), report),
+        access: access::access(written, report),
         pool,
         limits: limits::limits(&written.limits.clone().unwrap_or_default(), report),
         health: (!health.checks.is_empty()).then(|| Arc::new(health)),
