@@ -157,7 +157,15 @@ fn of_check(args: &ProbeArgs, path: &std::path::Path) -> Result<Chosen, Refused>
         })?)),
     };
     let asked = Asked { service: None, target: None, address: address.to_string(), witness: false };
-    let check = Arc::new(Check { target: None, address, about: None, tls, kind, timeout: TIMEOUT });
+    let check = Arc::new(Check {
+        target: None,
+        address,
+        tls,
+        header: None,
+        about: None,
+        kind,
+        timeout: TIMEOUT,
+    });
     let interval = Thresholds::default().interval;
     Ok(Chosen { probes: vec![Probe { asked, check }], interval })
 }

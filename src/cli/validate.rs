@@ -121,6 +121,7 @@ fn describe(service: &Service, pins: &[Pinned], shown: &mut String) {
         ("clients", show_tls::clients(service)),
         ("targets", pool.targets.iter().map(target).collect::<Vec<_>>().join(", ")),
         ("pins", show_tls::pins(pins)),
+        ("told first", pool.sending.map_or(String::new(), |sending| sending.to_string())),
         ("balance", format!("{balance}{inferred}")),
         ("when down", when_down(service)),
         ("checks", service.health.as_ref().map_or("none".to_owned(), |health| checks(health))),
@@ -221,7 +222,12 @@ fn notices(service: &Service) -> String {
 }
 
 fn asks(check: &Check) -> String {
-    match &check.kind {
+    let first = if check.header.is_some() { "PROXY header, " } else { "" };
+    format!("{first}{}", asked(&check.kind))
+}
+
+fn asked(kind: &CheckKind) -> String {
+    match kind {
         CheckKind::Http(request) => format!("HTTP {}", request.method),
         CheckKind::Postgres(asked) => match (&asked.login, &asked.question) {
             (None, _) => "PostgreSQL start-up".to_owned(),

@@ -10,6 +10,7 @@ use crate::config::byte_pattern::BytePattern;
 use crate::config::http_request::HttpRequest;
 use crate::config::names::{TargetAddress, TargetKey};
 use crate::config::transport::Policy;
+use crate::wire::proxy_header::header::Version;
 
 /// The checks of one service and how their verdicts are counted.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +43,8 @@ pub struct Check {
     pub address: TargetAddress,
     /// How it is spoken to over TLS; `None`: it is not.
     pub tls: Option<Arc<Policy>>,
+    /// It begins with a PROXY header of this version, which says that it is a check.
+    pub header: Option<Version>,
     /// Only a witness's: the address of the target that it is asked about.
     pub about: Option<TargetAddress>,
     /// What to ask.

@@ -171,6 +171,7 @@ mod tests {
             targets: (0..=targets).map(target).collect(),
             balance: Balance::RoundRobin,
             balance_inferred: false,
+            sending: None,
             check_health: false,
             connect_timeout: Duration::from_secs(3),
             retries: 2,

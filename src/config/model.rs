@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::config::access::Access;
 use crate::config::check::HealthSpec;
 use crate::config::names::{ListenAddress, ServiceName, TargetAddress, TargetKey};
-use crate::config::proxy_protocol::Receiving;
+use crate::config::proxy_protocol::{Receiving, Sending};
 use crate::config::rate::Rate;
 use crate::config::store::Store;
 use crate::config::tls::{Answers, Termination};
@@ -130,6 +130,8 @@ pub struct Pool {
     pub balance_inferred: bool,
     /// `check_host_against_uptime_tests`: only targets that are up get traffic.
     pub check_health: bool,
+    /// What targets are told of a client first; `None`: nothing.
+    pub sending: Option<Sending>,
     /// Deadline of one connect. Default 3 s.
     pub connect_timeout: Duration,
     /// Further targets to try after a failed connect. Default 2.

@@ -1,9 +1,11 @@
-//! The model of the PROXY protocol: who may tell a service of its clients.
+//! The model of the PROXY protocol: who may tell a service of its clients, and what its targets are
+//! told of them.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::config::network::Network;
+use crate::wire::proxy_header::header::Version;
 
 /// `enable_proxy_protocol` and what belongs to it: what is expected at the beginning of a
 /// connection. All services of one port expect the same.
@@ -40,6 +42,28 @@ pub enum Expected {
     Nothing,
 }
 
+/// `proxy.send_proxy_protocol`: what targets are told of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sending {
+    /// How it is written.
+    pub version: Version,
+    /// What is added; nothing in version 1.
+    pub extras: Extras,
+}
+
+/// `proxy.proxy_protocol_tlvs`: what a header of version 2 adds to the addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extras {
+    /// The name that the client asked for.
+    pub sni: bool,
+    /// The protocol that it agreed on with us.
+    pub alpn: bool,
+    /// How it is connected by TLS.
+    pub tls: bool,
+    /// What its connection is called.
+    pub unique_id: bool,
+}
+
 // === impl Receiving ===
 
 impl Receiving {
@@ -70,6 +94,24 @@ impl fmt::Display for Receiving {
             Others::Refused => "refused",
             Others::Direct => "served without one",
         })
+    }
+}
+
+// === impl Sending ===
+
+impl fmt::Display for Sending {
+    /// For people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Extras { sni, alpn, tls, unique_id } = self.extras;
+        let extras = [(sni, "sni"), (alpn, "alpn"), (tls, "tls"), (unique_id, "unique_id")];
+        let extras: Vec<&str> =
+            extras.iter().filter(|(is_sent, _)| *is_sent).map(|(_, name)| *name).collect();
+        let with = if extras.is_empty() { "" } else { " with " };
+        let version = match self.version {
+            Version::V1 => 1,
+            Version::V2 => 2,
+        };
+        write!(f, "a PROXY header, version {version}{with}{}", extras.join(", "))
     }
 }
 
@@ -105,5 +147,8 @@ mod tests {
         let rules = Receiving { from, others: Others::Direct, optional: false };
         let expected = "a PROXY header is required by 10.0.0.0/8; others are served without one";
         assert_eq!(rules.to_string(), expected);
+        let extras = Extras { sni: true, unique_id: true, ..Extras::default() };
+        let sending = Sending { version: Version::V2, extras };
+        assert_eq!(sending.to_string(), "a PROXY header, version 2 with sni, unique_id");
     }
 }

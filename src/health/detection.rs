@@ -318,6 +318,7 @@ mod tests {
             target: None,
             address,
             tls: None,
+            header: None,
             about: None,
             kind,
             timeout: Duration::from_secs(1),

@@ -22,6 +22,9 @@ use crate::net::peer::Peer;
 use crate::net::tls_fault::date;
 use crate::net::tuning::Tuning;
 use crate::wire::certificate::facts_of;
+use crate::wire::proxy_header::header::{Header, Origin, Version};
+use crate::wire::proxy_header::tlv::Tlvs;
+use crate::wire::proxy_header::writer::write;
 
 /// Of the name in a certificate, this much is shown.
 const SUBJECT: usize = 100;
@@ -63,11 +66,14 @@ async fn ask(
             return Transcript::of_verdict(trouble, started.elapsed());
         }
     };
-    let connected = connect(&destination, connector.as_deref(), deadline, &Tuning::default()).await;
+    let header = check.header.map(header_of).unwrap_or_default();
+    let tuning = Tuning::default();
+    let connected = connect(&destination, &header, connector.as_deref(), deadline, &tuning).await;
     let peer = match connected {
         Ok(peer) => peer,
         Err(error) => return Transcript::of_verdict(of_dial(&error), started.elapsed()),
     };
+    let connected = started.elapsed();
     let secured = secured(&peer).map(|said| (started.elapsed(), said));
     let transcript = match &check.kind {
         CheckKind::Script(script) => {
@@ -81,10 +87,17 @@ async fn ask(
             run_postgres(peer, run).await
         }
     };
-    match secured {
+    let transcript = match secured {
         Some((at, said)) => transcript.secured(at, said),
         None => transcript,
-    }
+    };
+    if header.is_empty() { transcript } else { transcript.announced(connected, &header) }
+}
+
+/// The PROXY header of a connection that is nobody's but ours. Version 1 cannot say so, and says
+/// that it does not know whose it is.
+fn header_of(version: Version) -> Vec<u8> {
+    write(&Header { version, origin: Origin::Local, tlvs: Tlvs::default() })
 }
 
 /// What a handshake agreed on, and with whom.

@@ -110,6 +110,16 @@ impl Transcript {
         Self { entries, decided_after, omitted, ..self }
     }
 
+    /// The same behind a PROXY header, which went before all else.
+    pub fn announced(mut self, at: Duration, header: &[u8]) -> Self {
+        let first = self.entries.iter().take_while(|entry| entry.event == Event::Connected).count();
+        let text = header.escape_ascii().to_string();
+        let event = Event::Sent { text, length: header.len() };
+        self.entries.insert(first, Entry { at, step: None, event });
+        self.decided_after += 1;
+        self
+    }
+
     /// The same over TLS: before the first step there was a handshake.
     pub fn secured(mut self, at: Duration, agreed: String) -> Self {
         let first = self.entries.iter().take_while(|entry| entry.event == Event::Connected).count();

@@ -1,4 +1,5 @@
-//! Connecting: the dial and, where TLS is spoken, the handshake, by one deadline. Sessions and
+//! Connecting: the dial, a PROXY header where one is sent and, where TLS is spoken, the handshake, by
+//! one deadline. Sessions and
 //! probes take this road alike.
 //!
 //! A target that judges our certificate tells of it late: with TLS 1.3 our side is done before the
@@ -19,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 use crate::net::connectors::Connector;
 use crate::net::dial::{Destination, DialError, DialFault, dial};
 use crate::net::peer::Peer;
+use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 use crate::net::tls_fault;
 use crate::net::tuning::Tuning;
@@ -30,17 +32,25 @@ const JUDGMENT: u32 = 3;
 const SHORTEST: Duration = Duration::from_millis(30);
 const LONGEST: Duration = Duration::from_millis(300);
 
-/// Connects to `destination` before `deadline`, through `connector` if there is one.
+/// Connects to `destination` before `deadline`, through `connector` if there is one. A PROXY
+/// `header`, unless it is empty, goes first, and at once: some targets speak first, but not before
+/// they have it.
 ///
 /// # Errors
 /// There is no connection, or the handshake failed.
 pub async fn connect(
     destination: &Destination,
+    header: &[u8],
     connector: Option<&Connector>,
     deadline: Instant,
     tuning: &Tuning,
 ) -> Result<Peer, DialError> {
     let socket = dial(destination, deadline, tuning).await?;
+    if !header.is_empty() {
+        let sent = timeout_at(deadline, Box::pin(send(&socket, header))).await;
+        sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|error| DialError::after_connect(destination, error))?;
+    }
     let Some(connector) = connector else { return Ok(Peer::Plain(socket.into())) };
     // In a box: a session without TLS must not be as large as one that has it.
     let secured = timeout_at(deadline, Box::pin(secure(Stream::from(socket), connector))).await;
@@ -55,6 +65,15 @@ pub async fn connect(
             }
         },
     )
+}
+
+async fn send(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
+    let mut left = bytes;
+    while !left.is_empty() {
+        let count = poll_fn(|cx| socket.poll_send(cx, left)).await?;
+        left = &left[count..];
+    }
+    Ok(())
 }
 
 async fn secure(stream: Stream, connector: &Connector) -> io::Result<TlsStream<Stream>> {

@@ -138,5 +138,5 @@ pub(super) fn trusting(authority: &Authority) -> Policy {
 
 pub(super) async fn reach(to: &Destination, policy: Policy) -> Result<Peer, DialError> {
     let connector = Connectors::default().of(&Arc::new(policy)).unwrap();
-    connect(to, Some(&connector), Instant::now() + SOON, &Tuning::default()).await
+    connect(to, &[], Some(&connector), Instant::now() + SOON, &Tuning::default()).await
 }

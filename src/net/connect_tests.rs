@@ -254,7 +254,7 @@ async fn what_is_not_tls_or_says_nothing_is_told_apart() {
 
     let connector = Connectors::default().of(&Arc::new(trusting(&ours))).unwrap();
     let short = Instant::now() + Duration::from_millis(50);
-    let silent = connect(&to, Some(&connector), short, &Tuning::default()).await.unwrap_err();
+    let silent = connect(&to, &[], Some(&connector), short, &Tuning::default()).await.unwrap_err();
     assert!(
         silent.to_string().ends_with("failed the TLS handshake: it was not done in time"),
         "{silent}"
@@ -272,7 +272,8 @@ async fn a_policy_that_stays_resumes_and_one_that_changed_does_not() {
         connectors.prepare([&policy]);
         let connector = connectors.of(&policy).unwrap();
         let deadline = Instant::now() + SOON;
-        let mut peer = connect(&to, Some(&connector), deadline, &Tuning::default()).await.unwrap();
+        let mut peer =
+            connect(&to, &[], Some(&connector), deadline, &Tuning::default()).await.unwrap();
         peer.read_exact(&mut [0; 2]).await.unwrap();
         peer.agreed().unwrap().is_resumed
     };

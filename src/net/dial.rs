@@ -171,6 +171,18 @@ fn judge(at: Moment, error: &io::Error) -> DialFault {
 /// The second half of a failure's sentence.
 struct Told<'a>(&'a DialError);
 
+// === impl DialError ===
+
+impl DialError {
+    /// What came of a connection that was there, before it was of use.
+    pub(super) fn after_connect(destination: &Destination, error: io::Error) -> Self {
+        // Ours or the system's.
+        let is_late = error.kind() == io::ErrorKind::TimedOut;
+        let fault = if is_late { DialFault::TimedOut } else { judge(Moment::Connecting, &error) };
+        Self { fault, destination: destination.clone(), source: Some(error) }
+    }
+}
+
 // === impl Destination ===
 
 impl Destination {

@@ -92,6 +92,16 @@ impl Peer {
             Self::Client(stream) => Some(Agreed::of(stream.get_ref().1)),
         }
     }
+
+    /// The cipher suite that its handshake agreed on, as rustls spells it; none without TLS.
+    pub fn cipher(&self) -> Option<&'static str> {
+        let suite = match self {
+            Self::Plain(_) => None,
+            Self::Server(stream) => stream.get_ref().1.negotiated_cipher_suite(),
+            Self::Client(stream) => stream.get_ref().1.negotiated_cipher_suite(),
+        };
+        suite?.suite().as_str()
+    }
 }
 
 impl From<Arc<Socket>> for Peer {

@@ -4,9 +4,12 @@
 //!
 //! No target hears of a client that has not come this far.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::StartHandshake;
 
 use crate::net::hello::{self, Alert, Hello, HelloFault};
@@ -15,6 +18,7 @@ use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 use crate::proxy::admission::{Admission, admit};
 use crate::proxy::live::{HelloPort, LiveCell, LivePort, LiveService};
+use crate::proxy::meter::Meter;
 use crate::proxy::outcome::{Ending, Ledger};
 use crate::routing::hello::{HelloTable, NoAnswer};
 
@@ -24,16 +28,49 @@ pub struct Greeted {
     pub live: Arc<LiveService>,
     /// The client.
     pub client: Peer,
-    /// What it has said already, and its target has still to hear.
-    pub said: Vec<u8>,
+    /// What has been heard of it; most clients are not listened to.
+    pub heard: Option<Box<Heard>>,
     /// To be held for as long as its session lives.
     pub admission: Admission,
+}
+
+/// What a client has said before it has a target.
+#[derive(Debug)]
+pub struct Heard {
+    /// The name that it has asked for (SNI).
+    pub name: Option<String>,
+    /// What its target has still to hear.
+    pub said: Vec<u8>,
 }
 
 impl Greeted {
     /// A client that has nothing to say before it is relayed.
     pub fn plain(live: Arc<LiveService>, client: Arc<Socket>, admission: Admission) -> Self {
-        Self { live, client: Peer::from(client), said: Vec::new(), admission }
+        Self { live, client: Peer::from(client), heard: None, admission }
+    }
+}
+
+impl Heard {
+    /// Gives the target what it has still to hear.
+    ///
+    /// # Errors
+    /// It does not take it, or not `within` this time.
+    pub async fn pass_on(
+        self: Box<Self>,
+        target: &mut Peer,
+        meter: &Meter,
+        within: Duration,
+    ) -> io::Result<()> {
+        let mut left = &*self.said;
+        let passing = async {
+            while !left.is_empty() {
+                let count = target.write(left).await?;
+                meter.to_target.add(count);
+                left = &left[count..];
+            }
+            target.flush().await
+        };
+        timeout(within, passing).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -51,7 +88,7 @@ pub async fn greet(
 ) -> Result<Greeted, Ending> {
     ledger.greeting();
     let until = since + port.handshake_timeout;
-    let hello = match timeout_at(until, hello::read_hello(&client)).await {
+    let mut hello = match timeout_at(until, hello::read_hello(&client)).await {
         Ok(Ok(hello)) => hello,
         Ok(Err(HelloFault::Silent | HelloFault::Cut)) => return Err(Ending::ClientLeft),
         Ok(Err(fault @ (HelloFault::NotTls(_) | HelloFault::Io(_)))) => {
@@ -70,8 +107,10 @@ pub async fn greet(
     ledger.belongs_to(&live);
     let admission = admit(&live, ledger.client().ip(), since).map_err(Ending::Denied)?;
     let until = since + live.service().limits.handshake_timeout;
+    let name = hello.name.take();
     let (client, said) = end_tls(client, hello, &live, until).await?;
-    Ok(Greeted { live, client, said, admission })
+    let heard = Some(Box::new(Heard { name, said }));
+    Ok(Greeted { live, client, heard, admission })
 }
 
 /// Whose it is by the rules of now: those of a moment ago may have been looser.

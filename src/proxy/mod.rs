@@ -1,5 +1,6 @@
 //! Floor 5: the life of a connection.
 
+pub mod announcement;
 pub mod client_address;
 pub mod greeting;
 pub mod header;

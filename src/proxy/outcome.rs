@@ -28,6 +28,8 @@ pub struct Ledger {
     /// Whose it is; nobody's before its client has said so.
     service: Option<Owner>,
     client: ClientAddress,
+    /// What targets are told that it is called.
+    unique_id: Option<Box<[u8]>>,
     /// The name that its client asked for (SNI), escaped.
     name: Option<String>,
     opened: Instant,
@@ -109,6 +111,7 @@ impl Ledger {
         Self {
             service: None,
             client: ClientAddress::direct(client),
+            unique_id: None,
             name: None,
             opened: Instant::now(),
             stage: Stage::Accept,
@@ -144,6 +147,11 @@ impl Ledger {
     /// Who the client is.
     pub fn client(&self) -> &ClientAddress {
         &self.client
+    }
+
+    /// Notes what targets are told that it is called.
+    pub fn is_called(&mut self, unique_id: Vec<u8>) {
+        self.unique_id = Some(unique_id.into());
     }
 
     /// Notes that the client is being asked whom it wants.
@@ -261,7 +269,8 @@ impl Drop for Ledger {
             return owner.turned_away.note(*denial, self.client.ip());
         }
         let told = self.client.header();
-        let unique_id = told.and_then(|told| told.unique_id.as_deref());
+        let told_id = told.and_then(|told| told.unique_id.as_deref());
+        let unique_id = self.unique_id.as_deref().or(told_id);
         let shown = |bytes: Option<&[u8]>| bytes.map(|bytes| Escaped(bytes).to_string());
         log::log!(
             self.level(),

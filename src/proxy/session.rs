@@ -8,7 +8,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -24,9 +23,10 @@ use crate::net::peer::Peer;
 use crate::net::socket::{Gone, Socket};
 use crate::net::tuning::Tuning;
 use crate::proxy::admission::admit;
+use crate::proxy::announcement::announce;
 use crate::proxy::client_address::ClientAddress;
 use crate::proxy::desk::{Desk, HeldSince, Route};
-use crate::proxy::greeting::{Greeted, greet};
+use crate::proxy::greeting::{Greeted, Heard, greet};
 use crate::proxy::header;
 use crate::proxy::live::{LivePort, LiveService};
 use crate::proxy::outcome::{Ending, Ledger};
@@ -87,9 +87,9 @@ pub async fn run(incoming: Incoming, desk: Arc<Desk>) {
         }
     };
     let ending = match greeted {
-        Ok(Greeted { live, client: end, said, admission: _admission }) => {
+        Ok(Greeted { live, client: end, heard, admission: _admission }) => {
             let session = Session { client, address, live, desk };
-            session.serve(end, &said, &mut ledger).await
+            session.serve(end, heard, &mut ledger).await
         }
         Err(ending @ Ending::Denied(_)) => {
             client.abort();
@@ -108,18 +108,22 @@ struct Session {
 }
 
 impl Session {
-    async fn serve(self, end: Peer, said: &[u8], ledger: &mut Ledger) -> Ending {
+    async fn serve(self, end: Peer, heard: Option<Box<Heard>>, ledger: &mut Ledger) -> Ending {
         let service = Arc::clone(self.live.service());
         let pass = self.desk.registry.enter(self.desk.index, &service.name, &self.client);
         // In a box, like everything else that a relay has no more use for: it may last for hours.
-        let (mut target, lease) = match Box::pin(self.connect(&pass, ledger)).await {
+        let connecting = Box::pin(self.connect(&end, heard.as_deref(), &pass, ledger));
+        let (mut target, lease) = match connecting.await {
             Ok(connected) => connected,
             Err(ending) => return ending,
         };
         ledger.relaying(pass.meter());
-        if let Err(error) = pass_on(said, &mut target, &pass, service.pool.connect_timeout).await {
-            target.socket().abort();
-            return Ending::Relayed(End::Failed(Side::Target, error));
+        if let Some(heard) = heard {
+            let within = service.pool.connect_timeout;
+            if let Err(error) = Box::pin(heard.pass_on(&mut target, pass.meter(), within)).await {
+                target.socket().abort();
+                return Ending::Relayed(End::Failed(Side::Target, error));
+            }
         }
         let limits = relay_limits(&service.limits);
         let socket = Arc::clone(target.socket());
@@ -144,10 +148,18 @@ impl Session {
     }
 
     /// Routes and dials until a target is connected, unless the client leaves first.
-    async fn connect(&self, pass: &Pass, ledger: &mut Ledger) -> Result<(Peer, Lease), Ending> {
+    async fn connect(
+        &self,
+        end: &Peer,
+        heard: Option<&Heard>,
+        pass: &Pass,
+        ledger: &mut Ledger,
+    ) -> Result<(Peer, Lease), Ending> {
+        let name = heard.and_then(|heard| heard.name.as_deref());
+        let header = announce(&self.live, &self.address, end, name, ledger);
         tokio::select! {
             biased;
-            connected = self.find_target(pass, ledger) => connected,
+            connected = self.find_target(&header, pass, ledger) => connected,
             () = self.client_leaves() => Err(left_by(pass)),
         }
     }
@@ -161,7 +173,13 @@ impl Session {
         }
     }
 
-    async fn find_target(&self, pass: &Pass, ledger: &mut Ledger) -> Result<(Peer, Lease), Ending> {
+    /// Each target that is tried is told `header` first.
+    async fn find_target(
+        &self,
+        header: &[u8],
+        pass: &Pass,
+        ledger: &mut Ledger,
+    ) -> Result<(Peer, Lease), Ending> {
         let service = self.live.service();
         let pool = &service.pool;
         let (mut tried, mut reroutes, mut dialled) = (Vec::new(), 0, Duration::ZERO);
@@ -190,7 +208,7 @@ impl Session {
             let attempt = tokio::select! {
                 biased;
                 cut = pass.cut() => Err(Fate::Cut(cut)),
-                dialled = self.dial(&lease, left.min(pool.connect_timeout)) => {
+                dialled = self.dial(header, &lease, left.min(pool.connect_timeout)) => {
                     dialled
                 }
             };
@@ -246,7 +264,7 @@ impl Session {
         }
     }
 
-    async fn dial(&self, lease: &Lease, within: Duration) -> Result<Peer, Fate> {
+    async fn dial(&self, header: &[u8], lease: &Lease, within: Duration) -> Result<Peer, Fate> {
         let target = lease.target();
         let destination = self.desk.names.load().resolve(&target.address);
         let unreachable = |why: String| Fate::Failed(Ending::Unreachable(why));
@@ -257,7 +275,8 @@ impl Session {
         let connector = connector.map_err(hindered)?;
         let tuning = Tuning::of(&self.live.service().limits);
         let deadline = Instant::now() + within;
-        let dialled = connect(&destination, connector.as_deref(), deadline, &tuning).await;
+        let connector = connector.as_deref();
+        let dialled = connect(&destination, header, connector, deadline, &tuning).await;
         dialled.map_err(|error| {
             if error.fault == DialFault::OwnSide {
                 // It says nothing of this target; another may be on a network that we can reach.
@@ -327,28 +346,6 @@ impl Session {
             Some(health) if !health.is_eligible(target) => Err(Fate::Cut(CutReason::TargetDown)),
             Some(_) | None => Ok(()),
         }
-    }
-}
-
-/// Gives the target what the client has said already.
-async fn pass_on(
-    said: &[u8],
-    target: &mut Peer,
-    pass: &Pass,
-    within: Duration,
-) -> std::io::Result<()> {
-    let mut left = said;
-    let passing = async {
-        while !left.is_empty() {
-            let count = target.write(left).await?;
-            pass.meter().to_target.add(count);
-            left = &left[count..];
-        }
-        target.flush().await
-    };
-    match tokio::time::timeout(within, passing).await {
-        Ok(passed) => passed,
-        Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
     }
 }
 

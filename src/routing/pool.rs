@@ -146,6 +146,7 @@ pub(crate) mod tests {
             targets,
             balance,
             balance_inferred: false,
+            sending: None,
             check_health: true,
             connect_timeout: Duration::from_secs(3),
             retries: 2,

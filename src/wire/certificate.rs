@@ -157,6 +157,13 @@ pub fn facts_of(der: &[u8], index: usize) -> Result<Facts, CertificateFault> {
     })
 }
 
+/// The common name (CN) of a certificate, if it has one that is text.
+pub fn common_name(der: &[u8]) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(der).ok()?;
+    let name = parsed.subject().iter_common_name().next()?;
+    name.as_str().ok().map(str::to_owned)
+}
+
 /// When a certificate is good, and whether for clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {

@@ -163,7 +163,6 @@ fn values_are_what_their_keys_ask_for() {
     proxy("\"hold\": [1]", &["proxy.hold", "found a list"]);
     proxy("\"target_url\": \"b:1\"", &["target_url", "written twice"]);
     proxy("\"target_list\": [\"${env:NO_SUCH_VARIABLE}:1\"]", &["NO_SUCH_VARIABLE is not set"]);
-    proxy("\"send_proxy_protocol\": \"v2\"", &["send_proxy_protocol", "not in this release"]);
     proxy("\"balance\": \"leader\"", &["proxy.balance", "needs `check_host_against_uptime_tests`"]);
     key_refused(
         &format!(

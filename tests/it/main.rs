@@ -34,6 +34,7 @@ mod presenting;
 mod presets;
 mod probing;
 mod proxy_protocol;
+mod proxy_protocol_out;
 mod proxy_protocol_rules;
 mod ranking;
 mod redis_leader;

@@ -63,3 +63,24 @@ fn services_of_one_port_expect_the_same_header() {
         assert!(said.contains(expected), "misses {expected:?} in:\n{said}");
     }
 }
+
+#[test]
+fn what_targets_are_told_is_said_without_doubt() {
+    let proxy = |keys: &str| {
+        format!("\"listen_port\": 1, \"proxy\": {{ \"target_url\": \"a:1\", {keys} }}")
+    };
+    let refuse = |keys: &str, expected: &[&str]| key_refused(&proxy(keys), expected);
+    refuse("\"send_proxy_protocol\": \"v3\"", &["\"v3\" is not one of v1, v2"]);
+    refuse("\"proxy_protocol_tlvs\": [\"sni\"]", &["they are sent in a PROXY header"]);
+    let tlvs = "\"proxy_protocol_tlvs\": [\"sni\", \"unique_id\"]";
+    refuse(&format!("\"send_proxy_protocol\": \"v1\", {tlvs}"), &["has no room for them"]);
+    refuse(
+        "\"send_proxy_protocol\": \"v2\", \"proxy_protocol_tlvs\": [\"snl\"]",
+        &["proxy_protocol_tlvs[0]", "did you mean `sni`?"],
+    );
+    let files = Files::new();
+    let text = format!("{{ {} }}", proxy(&format!("\"send_proxy_protocol\": \"v2\", {tlvs}")));
+    let output = files.write("f.json", text).validate(&["f.json"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("told first a PROXY header, version 2 with sni, unique_id"), "{said}");
+}

@@ -40,12 +40,10 @@ pub struct Proxy {
     /// Sessions that are closed together are closed over this time, not in one instant; those of a
     /// leader always at once. Default: 0.
     pub close_spread: Option<Period>,
-    /// Send a PROXY protocol header to the target: `v1` or `v2`.
-    #[schemars(extend("x-later" = true))]
-    pub send_proxy_protocol: Option<String>,
-    /// Which extras a version 2 header carries.
-    #[schemars(extend("x-later" = true))]
-    pub proxy_protocol_tlvs: Option<Vec<String>>,
+    /// Tell the target who the client is, by a PROXY protocol header. Default: no.
+    pub send_proxy_protocol: Option<WrittenHeader>,
+    /// What a header of version 2 tells besides. Default: nothing.
+    pub proxy_protocol_tlvs: Option<Vec<WrittenExtra>>,
     /// TLS to the targets.
     pub transport: Option<Transport>,
     /// Targets from a discovery service.
@@ -170,4 +168,28 @@ pub struct ServiceDiscovery {
     /// A file that lists the targets.
     #[schemars(extend("x-later" = true))]
     pub file: Option<String>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WrittenHeader {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// What a PROXY protocol header tells besides addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WrittenExtra {
+    /// The name that the client asked for.
+    Sni,
+    /// The protocol that it agreed on.
+    Alpn,
+    /// How it is connected by TLS: version, cipher, certificate.
+    Tls,
+    /// What its connection is called.
+    UniqueId,
 }

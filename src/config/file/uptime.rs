@@ -82,8 +82,8 @@ pub struct WrittenCheck {
     pub check: Option<String>,
     /// The parameters of `check`.
     pub with: Option<BTreeMap<String, String>>,
-    /// Send a PROXY protocol header first.
-    #[schemars(extend("x-later" = true))]
+    /// Send a PROXY protocol header first, which says that it is a check. Default: as sessions do,
+    /// where the check asks its target's own address.
     pub enable_proxy_protocol: Option<bool>,
     /// HTTP: the method. Default: GET.
     pub method: Option<String>,

@@ -20,12 +20,15 @@ use crate::config::validate::limits::at_least;
 use crate::config::validate::report::Report;
 use crate::config::validate::script;
 use crate::config::validate::transport::policy;
+use crate::wire::proxy_header::header::Version;
 
 /// What checks need to know besides what is written.
 #[derive(Debug)]
 pub struct Around<'a> {
     /// The targets of the service.
     pub targets: &'a [Target],
+    /// The PROXY header that it sends to them.
+    pub header: Option<Version>,
     /// How it speaks TLS to them.
     pub transport: &'a Transport,
     /// Where messages get their holes filled from.
@@ -76,6 +79,7 @@ pub fn checks(
             target: Some(target.key.clone()),
             address: target.address.clone(),
             tls: target.tls.clone(),
+            header: around.header,
             about: None,
             kind: kind.clone(),
             timeout,
@@ -192,9 +196,10 @@ impl<'a> OneCheck<'a, '_, '_> {
         };
         let target = self.target(written, (spoken, &address), at);
         let tls = self.tls(spoken, target, &address, at);
+        let header = self.header(written, target, &address);
         let target = target.map(|target| target.key.clone());
         let timeout = timeout.unwrap_or(self.timeout);
-        Some(Check { target, address, about: None, tls, kind, timeout })
+        Some(Check { target, address, tls, header, about: None, kind, timeout })
     }
 
     /// How it asks over TLS. Where nothing is written of that: as sessions speak to its target.
@@ -213,6 +218,22 @@ impl<'a> OneCheck<'a, '_, '_> {
         let over_tls = spoken.map_or(to_target, |spoken| spoken == Spoken::Tls);
         let at = at.key("url");
         over_tls.then(|| policy(self.around.transport, address, &at, self.report)).flatten()
+    }
+
+    /// Which PROXY header it begins with. Where nothing is written of that: as sessions do, if it
+    /// asks where they go.
+    fn header(
+        &self,
+        written: &WrittenCheck,
+        target: Option<&Target>,
+        address: &TargetAddress,
+    ) -> Option<Version> {
+        let of_sessions = self.around.header;
+        match written.enable_proxy_protocol {
+            Some(true) => Some(of_sessions.unwrap_or(Version::V2)),
+            Some(false) => None,
+            None => of_sessions.filter(|_| target.is_some_and(|it| it.address == *address)),
+        }
     }
 
     fn script(&mut self, written: &WrittenCheck, at: &KeyPath) -> Script {

@@ -13,6 +13,7 @@ use crate::config::place::KeyPath;
 use crate::config::problem::{Complaint, did_you_mean};
 use crate::config::transport::Transport;
 use crate::config::validate::limits::at_least;
+use crate::config::validate::proxy_protocol;
 use crate::config::validate::report::Report;
 use crate::config::validate::transport::policy;
 
@@ -95,6 +96,7 @@ pub fn pool(proxy: &Proxy, targets: Vec<Target>, report: &mut Report<'_>) -> Poo
         targets,
         balance: proxy.balance.map_or(Balance::RoundRobin, balance),
         balance_inferred: false,
+        sending: proxy_protocol::sending(proxy, report),
         check_health,
         connect_timeout: at_least(
             proxy.connect_timeout,

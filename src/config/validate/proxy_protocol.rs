@@ -1,11 +1,14 @@
-//! `enable_proxy_protocol`, `proxy_protocol_*` → who may tell a service of its clients.
+//! `enable_proxy_protocol`, `proxy_protocol_*`, `proxy.send_proxy_protocol` → who tells whom of
+//! clients.
 
 use crate::config::file::definition::{Definition, WrittenOthers};
+use crate::config::file::proxy::{Proxy, WrittenExtra, WrittenHeader};
 use crate::config::names::ListenAddress;
 use crate::config::network::Network;
 use crate::config::place::KeyPath;
-use crate::config::proxy_protocol::{Others, Receiving};
+use crate::config::proxy_protocol::{Extras, Others, Receiving, Sending};
 use crate::config::validate::report::Report;
+use crate::wire::proxy_header::header::Version;
 
 /// What is expected at the beginning of a connection to `listen`; `None`: payload, from anybody.
 pub fn receiving(
@@ -67,4 +70,37 @@ fn tell_of_idle(written: &Definition, report: &mut Report<'_>) {
         let right = "write enable_proxy_protocol = true, or take it out";
         report.warning(&KeyPath::dotted(key), what, right);
     }
+}
+
+/// What targets are told of the client; `None`: nothing.
+pub fn sending(proxy: &Proxy, report: &mut Report<'_>) -> Option<Sending> {
+    let at = KeyPath::dotted("proxy.proxy_protocol_tlvs");
+    let list = proxy.proxy_protocol_tlvs.as_deref().unwrap_or_default();
+    let mut extras = Extras::default();
+    for extra in list {
+        match extra {
+            WrittenExtra::Sni => extras.sni = true,
+            WrittenExtra::Alpn => extras.alpn = true,
+            WrittenExtra::Tls => extras.tls = true,
+            WrittenExtra::UniqueId => extras.unique_id = true,
+        }
+    }
+    let version = match proxy.send_proxy_protocol {
+        Some(WrittenHeader::V2) => Version::V2,
+        Some(WrittenHeader::V1) => {
+            if !list.is_empty() {
+                let what = "a header of version 1 has no room for them";
+                report.error(&at, what, "write send_proxy_protocol = \"v2\", or take them out");
+            }
+            Version::V1
+        }
+        None => {
+            if !list.is_empty() {
+                let what = "they are sent in a PROXY header, and none is sent";
+                report.error(&at, what, "write send_proxy_protocol = \"v2\", or take them out");
+            }
+            return None;
+        }
+    };
+    Some(Sending { version, extras })
 }

@@ -81,7 +81,8 @@ pub fn service(
     let disabled = uptime.disabled.unwrap_or(false);
     let folder = facts.path.parent().unwrap_or(Path::new(""));
     let holes = Holes { env: facts.env, folder, with: None };
-    let around = Around { targets: &pool.targets, transport: &transport, holes, named };
+    let header = pool.sending.map(|sending| sending.version);
+    let around = Around { targets: &pool.targets, header, transport: &transport, holes, named };
     // Switched off checks are read all the same: they are meant to be switched on again.
     let mut list = checks::checks(&uptime, &around, report);
     if disabled {

@@ -52,6 +52,7 @@ pub fn settle(
                 address: witness.address.clone(),
                 about: Some(target.address.clone()),
                 tls: witness.tls.clone(),
+                header: None,
                 kind: CheckKind::Script(witness.script.clone()),
                 timeout: witness.timeout,
             })
