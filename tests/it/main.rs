@@ -35,6 +35,7 @@ mod presets;
 mod probing;
 mod proxy_protocol;
 mod proxy_protocol_out;
+mod proxy_protocol_peers;
 mod proxy_protocol_rules;
 mod ranking;
 mod redis_leader;

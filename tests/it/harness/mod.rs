@@ -1,5 +1,6 @@
 //! What every test of behaviour is made of: the real binary, real servers, scripted targets.
 
+pub(crate) mod balancer;
 pub(crate) mod black_hole;
 pub(crate) mod certificates;
 pub(crate) mod client;
