@@ -7,9 +7,7 @@ use crate::config::place::Segment;
 use crate::config::references::Pinned;
 use crate::config::tls::{ClientAuth, Held, Source, Termination, Versions};
 use crate::telemetry::escape::Escaped;
-
-/// A day in seconds.
-pub const DAY: i64 = 86_400;
+use crate::wire::expiry::time_left;
 
 /// What its clients speak; empty where they speak what they like.
 pub fn clients(service: &Service) -> String {
@@ -49,22 +47,12 @@ fn certificate(held: &Held) -> String {
         names => names.join(", "),
     };
     let names = Escaped(names.as_bytes()).to_string();
-    format!("shown {} for {names}, {}", held.source, time_left(facts.not_after))
+    format!("shown {} for {names}, {}", held.source, time_left(facts.not_after, now()))
 }
 
 /// The time of now, in seconds since 1970.
 pub fn now() -> i64 {
     i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX)
-}
-
-fn time_left(not_after: i64) -> String {
-    let now = now();
-    match (not_after - now) / DAY {
-        _ if not_after < now => "which has expired".to_owned(),
-        0 => "good for less than a day".to_owned(),
-        1 => "good for a day".to_owned(),
-        days => format!("good for {days} days"),
-    }
 }
 
 /// Which key each pin means.
@@ -109,14 +97,5 @@ mod tests {
         let leaves = vec![Digest::of(b"a"), Digest::of(b"b")];
         let asked = ClientAuth { leaves, ..ClientAuth::default() };
         assert_eq!(shown_by(&asked), "must show a certificate: 2 that are listed");
-    }
-
-    #[test]
-    fn the_time_that_is_left_is_told_in_days() {
-        let now = now();
-        assert_eq!(time_left(now - 5), "which has expired");
-        assert_eq!(time_left(now + 3600), "good for less than a day");
-        assert_eq!(time_left(now + DAY + 3600), "good for a day");
-        assert_eq!(time_left(now + 30 * DAY + 3600), "good for 30 days");
     }
 }

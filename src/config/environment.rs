@@ -1,28 +1,46 @@
-//! The environment of the process, as a value: read once, handed in, replaced in tests.
+//! The environment of the process, as a value: its variables, read once, handed in, replaced in
+//! tests; and what reads files for it.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Environment variables.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Environment(BTreeMap<OsString, OsString>);
+use crate::config::files::Files;
+
+/// Environment variables, and files.
+#[derive(Clone, Default)]
+pub struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+    files: Files,
+}
 
 impl Environment {
     /// Those of this process, as they are now.
     pub fn of_process() -> Self {
-        Self(std::env::vars_os().collect())
+        Self { variables: std::env::vars_os().collect(), files: Files::default() }
     }
 
     /// These.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self { variables: pairs.collect(), files: Files::default() }
+    }
+
+    /// The same variables, where files are read so.
+    #[must_use]
+    pub fn reading(&self, files: Files) -> Self {
+        Self { variables: self.variables.clone(), files }
+    }
+
+    /// What reads files.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     /// The value of a variable.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(OsStr::new(name)).map(OsString::as_os_str)
+        self.variables.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
     /// The value of a variable that names a path; an empty one names none.
@@ -32,7 +50,7 @@ impl Environment {
 
     /// All variables, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+        self.variables.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 }
 
@@ -52,6 +70,6 @@ pub fn lowest_port() -> u16 {
 /// Shows the names alone: values may be secrets.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.variables.keys()).finish()
     }
 }

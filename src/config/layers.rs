@@ -9,7 +9,7 @@ use crate::config::file::foreign::SETTINGS_SPELLINGS;
 use crate::config::place::{KeyPath, Place, Segment, SourceText};
 use crate::config::problem::Problem;
 use crate::config::tree::{Kind, Tree};
-use crate::config::{defaults, json, merge, read, schema, shape, spelling};
+use crate::config::{defaults, json, merge, schema, shape, spelling, text};
 
 /// What stands before a variable of ours.
 const PREFIX: &str = "STAGEDOOR__";
@@ -36,8 +36,9 @@ pub fn settings(sources: &SettingsSources, problems: &mut Vec<Problem>) -> Tree 
         spelling::modernise(&mut tree, SETTINGS_SPELLINGS, problems);
         layers.push(tree);
     };
+    let reader = sources.env.files();
     for path in files(sources, problems) {
-        if let Some(tree) = read::read_tree(&path, None, problems) {
+        if let Some(tree) = text::read_tree(&path, None, reader, problems) {
             add(tree, problems);
         }
     }
@@ -54,22 +55,25 @@ pub fn settings(sources: &SettingsSources, problems: &mut Vec<Problem>) -> Tree 
 
 /// The settings files in the order in which they are laid over each other.
 fn files(sources: &SettingsSources, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+    let reader = sources.env.files();
     let mut files = sources.config_files.clone();
     if files.is_empty() {
-        files.extend(sources.usual_file.iter().filter(|path| path.exists()).cloned());
+        files.extend(
+            sources.usual_file.iter().filter(|path| reader.holds(path) == Ok(true)).cloned(),
+        );
     }
     let mut folders: Vec<PathBuf> = Vec::new();
     for file in &files {
         let folder = file.parent().unwrap_or(Path::new("")).join("conf.d");
-        if folder.is_dir() && !folders.contains(&folder) {
+        if reader.is_folder(&folder) && !folders.contains(&folder) {
             folders.push(folder);
         }
     }
     for folder in folders {
-        match read::list_folder(&folder) {
+        match reader.list(&folder) {
             Ok(more) => files.extend(more),
             Err(error) => {
-                problems.push(read::unreadable(&folder, None, &read::cause(&error)));
+                problems.push(text::unreadable(&folder, None, &error.to_string()));
             }
         }
     }

@@ -9,18 +9,19 @@ use crate::config::environment::Environment;
 use crate::config::file::definition::Definition;
 use crate::config::file::foreign::DEFINITION_SPELLINGS;
 use crate::config::file::settings::Settings;
+use crate::config::files::{Files, Record};
 use crate::config::layers::{self, SettingsSources};
 use crate::config::model::{Model, Node, Service};
 use crate::config::names::ListenAddress;
 use crate::config::place::{KeyPath, Place, SourceText};
 use crate::config::problem::{self, Problem};
 use crate::config::references::References;
-use crate::config::store::Store;
 use crate::config::tree::Tree;
+use crate::config::validate::certificates::Finder;
 use crate::config::validate::report::Report;
 use crate::config::validate::service::{Draft, Facts, ListenPlace};
 use crate::config::validate::{cross, node, service};
-use crate::config::{merge, named, read, schema, shape, spelling};
+use crate::config::{merge, named, schema, shape, spelling, text};
 
 /// Where everything comes from.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +48,8 @@ pub struct Loaded {
     pub inactive: Vec<Arc<Service>>,
     /// What each definition refers to, by files.
     pub references: Vec<(Arc<Service>, References)>,
+    /// Every file that was read, as it was.
+    pub record: Record,
 }
 
 /// The node settings alone.
@@ -77,15 +80,28 @@ pub fn load_settings(sources: &SettingsSources) -> LoadedSettings {
     LoadedSettings { node, listen_address, tree, written, problems }
 }
 
-/// Loads everything.
+/// Loads everything, off the disk.
 pub fn load(sources: &Sources) -> Loaded {
+    load_through(sources, Record::default())
+}
+
+/// Loads everything as it stands in `record`; what is not in it is read.
+pub fn load_through(sources: &Sources, record: Record) -> Loaded {
+    let files = Files::recorded(record);
+    let mut sources = sources.clone();
+    sources.settings.env = sources.settings.env.reading(files.clone());
+    let loaded = load_all(&sources);
+    Loaded { record: files.record(), ..loaded }
+}
+
+fn load_all(sources: &Sources) -> Loaded {
     let LoadedSettings { node, listen_address, tree: settings, written, mut problems } =
         load_settings(&sources.settings);
     let loader = Loader {
         env: &sources.settings.env,
         under: under_services(&settings),
         listen_address,
-        store: &node.store,
+        finder: Finder { store: &node.store, files: sources.settings.env.files() },
         lowest_port: sources.lowest_port,
     };
     let (mut drafts, mut references) = (Vec::new(), Vec::new());
@@ -107,6 +123,7 @@ pub fn load(sources: &Sources) -> Loaded {
         settings,
         inactive: inactive.into_iter().map(|draft| draft.service).collect(),
         references,
+        record: Record::default(),
     }
 }
 
@@ -135,13 +152,14 @@ fn definitions(
                      `services = [\"services\"]` in stagedoor.toml";
         problems.push(Problem::error(place, KeyPath::root(), what).right(right));
     }
+    let reader = sources.settings.env.files();
     let mut files = Vec::new();
     for (path, place) in named {
-        if !path.is_dir() {
+        if !reader.is_folder(&path) {
             files.push((path, place));
             continue;
         }
-        match read::list_folder(&path) {
+        match reader.list(&path) {
             Ok(found) if found.is_empty() => {
                 let whole = Place::whole(&SourceText::file(&path, String::new()));
                 let what = "there is no definition in this folder";
@@ -150,8 +168,7 @@ fn definitions(
             }
             Ok(found) => files.extend(found.into_iter().map(|file| (file, place.clone()))),
             Err(error) => {
-                let why = read::cause(&error);
-                problems.push(read::unreadable(&path, place.as_ref(), &why));
+                problems.push(text::unreadable(&path, place.as_ref(), &error.to_string()));
             }
         }
     }
@@ -174,7 +191,7 @@ struct Loader<'a> {
     env: &'a Environment,
     under: Vec<Tree>,
     listen_address: Option<ListenPlace>,
-    store: &'a Store,
+    finder: Finder<'a>,
     lowest_port: u16,
 }
 
@@ -185,7 +202,7 @@ impl Loader<'_> {
         asked_by: Option<&Place>,
         problems: &mut Vec<Problem>,
     ) -> Option<(Draft, References)> {
-        let tree = read::read_tree(path, asked_by, problems)?;
+        let tree = text::read_tree(path, asked_by, self.env.files(), problems)?;
         let mut tree = shape::check(&tree, schema::definition(), self.env, problems);
         spelling::modernise(&mut tree, DEFINITION_SPELLINGS, problems);
         if !self.under.is_empty() {
@@ -196,7 +213,7 @@ impl Loader<'_> {
         let mut report = Report::new(&tree);
         let named = named::of_definition(&written, self.env, &mut report, problems);
         let listen_address = self.listen_address.as_ref();
-        let facts = Facts { path, env: self.env, listen_address, store: self.store };
+        let facts = Facts { path, env: self.env, listen_address, finder: self.finder };
         let draft = service::service(&written, &tree, named, facts, &mut report);
         self.may_open(&draft, &mut report);
         let references = report.take_references();

@@ -9,6 +9,7 @@ use crate::config::check::CheckKind;
 use crate::config::environment::Environment;
 use crate::config::file::definition::Definition;
 use crate::config::file::uptime::CheckFile;
+use crate::config::files::Files;
 use crate::config::parameters::{self, Holes, Parameters};
 use crate::config::place::{KeyPath, Place, SourceText};
 use crate::config::presets::{self, Preset};
@@ -17,7 +18,7 @@ use crate::config::tree::Tree;
 use crate::config::validate::checks::{self, Named};
 use crate::config::validate::report::Report;
 use crate::config::validate::{postgres, script};
-use crate::config::{read, schema, secrets, shape, toml};
+use crate::config::{schema, secrets, shape, text, toml};
 
 /// What a name stands for.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ pub fn is_check(path: &Path) -> bool {
         return true;
     }
     // Whatever is wrong with it is told by who reads it in earnest.
-    let tree = read::read_tree(path, None, &mut Vec::new());
+    let tree = text::read_tree(path, None, &Files::default(), &mut Vec::new());
     let asks = |tree: &Tree| ["commands", "postgres"].iter().any(|key| tree.get(key).is_some());
     tree.is_some_and(|tree| asks(&tree) && tree.get("proxy").is_none())
 }
@@ -136,7 +137,7 @@ fn read_check(
 ) -> Option<CheckKind> {
     let tree = match meant {
         Meant::Preset(preset) => toml::parse(&preset.source(), problems)?,
-        Meant::File(path) => read::read_tree(path, asked_by, problems)?,
+        Meant::File(path) => text::read_tree(path, asked_by, env.files(), problems)?,
     };
     let tree = shape::check(&tree, schema::check_file(), env, problems);
     let written: CheckFile = shape::deserialise(&tree, problems);

@@ -1,7 +1,7 @@
-//! Files off the disk: regular ones only, bounded, read once; nothing here can block.
+//! Files off the disk: regular ones only, bounded; nothing here can block.
 //!
-//! A FIFO, a device, a folder in the place of a file, a text in UTF-16 or one of 1 GB is an
-//! error with its name, never a hang.
+//! A FIFO, a device, a folder in the place of a file or one of 1 GB is an error with its name, never
+//! a hang.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -10,20 +10,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::config::place::{KeyPath, Place, SourceText};
-use crate::config::problem::Problem;
-use crate::config::tree::Tree;
-use crate::config::{json, toml};
-
-/// No file of settings or definitions may be larger.
-pub const FILE_CAP: u64 = 16 * 1024 * 1024;
-
 /// Why a file could not be read; shown after its name.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
+    /// There is no such file.
+    #[error("there is no such file")]
+    Missing,
     /// The operating system said no.
-    #[error("{}", cause(.0))]
-    Io(#[from] io::Error),
+    #[error("{0}")]
+    Refused(String),
     /// A FIFO, a device, a socket, a folder.
     #[error("it is {0}, not a regular file")]
     NotRegular(&'static str),
@@ -33,6 +28,15 @@ pub enum ReadError {
     /// Not UTF-8 text.
     #[error("{0}")]
     NotText(String),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::NotFound {
+            return Self::Missing;
+        }
+        Self::Refused(cause(&error))
+    }
 }
 
 /// Reads a regular file of at most `cap` bytes.
@@ -50,55 +54,6 @@ pub fn read_bytes(path: &Path, cap: u64) -> Result<Vec<u8>, ReadError> {
     bounded(file, cap)
 }
 
-/// Reads a regular file of UTF-8 text.
-pub fn read_text(path: &Path, cap: u64) -> Result<String, ReadError> {
-    let bytes = read_bytes(path, cap)?;
-    if bytes.starts_with(&[0xEF, 0xBB, 0xBF]) {
-        return Err(not_text("it begins with a byte order mark: save it as UTF-8 without one"));
-    }
-    let utf16 = bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]);
-    if utf16 || matches!(bytes.as_slice(), [0, _, ..] | [_, 0, ..]) {
-        return Err(not_text("it is UTF-16 or another wide encoding: save it as UTF-8"));
-    }
-    let line_at = |at: usize| bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
-        return Err(not_text(&format!("line {} holds a NUL byte: it is no text", line_at(at))));
-    }
-    if let Err(error) = std::str::from_utf8(&bytes) {
-        let line = line_at(error.valid_up_to());
-        return Err(not_text(&format!("line {line} is not UTF-8: save the file as UTF-8")));
-    }
-    Ok(String::from_utf8(bytes).expect("checked just above"))
-}
-
-/// Reads and parses a `.json` or `.toml` file; what is wrong with it becomes problems, and
-/// `asked_by` is where its name was written, if it was written anywhere.
-pub fn read_tree(
-    path: &Path,
-    asked_by: Option<&Place>,
-    problems: &mut Vec<Problem>,
-) -> Option<Tree> {
-    let format = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("json") => json::parse,
-        Some("toml") => toml::parse,
-        Some(_) | None => {
-            let why = match path.metadata() {
-                Ok(_) => "its name ends neither in .json nor in .toml".to_owned(),
-                Err(error) => cause(&error),
-            };
-            problems.push(unreadable(path, asked_by, &why));
-            return None;
-        }
-    };
-    match read_text(path, FILE_CAP) {
-        Ok(text) => format(&SourceText::file(path, text), problems),
-        Err(error) => {
-            problems.push(unreadable(path, asked_by, &error.to_string()));
-            None
-        }
-    }
-}
-
 /// The definition or settings files of a folder, by name: `*.json` and `*.toml`, but no hidden
 /// ones and not Tyk's companions of a classic definition (`x-oas.json`, `x-mcp.json`).
 pub fn list_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -114,17 +69,6 @@ pub fn list_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// The problem of a file that cannot be read.
-pub fn unreadable(path: &Path, asked_by: Option<&Place>, why: &str) -> Problem {
-    let this = Place::whole(&SourceText::file(path, String::new()));
-    let problem =
-        Problem::error(this, KeyPath::root(), format!("cannot read {}: {why}", path.display()));
-    match asked_by {
-        Some(place) => problem.also(place.clone(), "named here"),
-        None => problem,
-    }
 }
 
 /// What the operating system said, without its error number.
@@ -149,10 +93,6 @@ fn bounded(file: File, cap: u64) -> Result<Vec<u8>, ReadError> {
     if bytes.len() as u64 > cap { Err(ReadError::TooLarge(cap)) } else { Ok(bytes) }
 }
 
-fn not_text(why: &str) -> ReadError {
-    ReadError::NotText(why.to_owned())
-}
-
 fn name_of(metadata: &std::fs::Metadata) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
     let kind = metadata.file_type();
@@ -171,30 +111,19 @@ fn name_of(metadata: &std::fs::Metadata) -> &'static str {
 mod tests {
     use super::*;
 
-    fn check(bytes: &[u8], expected: &str) {
+    #[test]
+    fn no_more_is_read_than_is_allowed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.json");
-        std::fs::write(&path, bytes).unwrap();
-        let said = read_text(&path, 64).unwrap_or_else(|error| error.to_string());
-        assert!(said.contains(expected), "{said}");
-    }
-
-    #[test]
-    fn only_bounded_utf8_text_is_read() {
-        check(b"{}", "{}");
-        check(b"", "");
-        check(b"\xEF\xBB\xBF{}", "byte order mark");
-        check(b"\xFF\xFE{\0}\0", "UTF-16");
-        check(b"{\0}\0", "UTF-16");
-        check(b"{\n\"a\0\"}", "line 2 holds a NUL");
-        check(b"{\n\"\xFF\"}", "line 2 is not UTF-8");
-        check(&[b' '; 65], "larger than");
+        std::fs::write(&path, [b' '; 65]).unwrap();
+        assert_eq!(read_bytes(&path, 64), Err(ReadError::TooLarge(64)));
+        assert_eq!(read_bytes(&path, 65).unwrap().len(), 65);
     }
 
     #[test]
     fn what_is_no_regular_file_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let said = |path: &Path| read_text(path, 64).unwrap_err().to_string();
+        let said = |path: &Path| read_bytes(path, 64).unwrap_err().to_string();
         assert_eq!(said(folder.path()), "it is a folder, not a regular file");
         assert_eq!(said(Path::new("/dev/zero")), "it is a device, not a regular file");
         let fifo = folder.path().join("f.json");

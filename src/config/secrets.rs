@@ -6,7 +6,6 @@ use std::fmt;
 use std::path::Path;
 
 use crate::config::environment::Environment;
-use crate::config::read::{ReadError, read_bytes};
 
 /// No secret file is larger.
 const SECRET_CAP: u64 = 64 * 1024;
@@ -89,7 +88,7 @@ pub fn resolve(hole: &str, env: &Environment, folder: &Path) -> Option<Result<Ma
         });
     }
     let path = hole.strip_prefix("file:")?;
-    Some(read_secret(&folder.join(path)))
+    Some(read_secret(&folder.join(path), env))
 }
 
 /// Fills every hole of a text that is no template: only `env:` and `file:` mean anything there.
@@ -108,10 +107,10 @@ pub fn fill(text: &str, env: &Environment, folder: &Path) -> Result<String, Stri
 }
 
 /// A file's text without the line break that editors put at its end.
-fn read_secret(path: &Path) -> Result<Masked, String> {
+fn read_secret(path: &Path, env: &Environment) -> Result<Masked, String> {
     let why = |why: &dyn fmt::Display| format!("cannot read {}: {why}", path.display());
-    let bytes = read_bytes(path, SECRET_CAP).map_err(|error: ReadError| why(&error))?;
-    let mut text = String::from_utf8(bytes).map_err(|_| why(&"it is not UTF-8"))?;
+    let bytes = env.files().read(path, SECRET_CAP).map_err(|error| why(&error))?;
+    let mut text = String::from_utf8(bytes.to_vec()).map_err(|_| why(&"it is not UTF-8"))?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {

@@ -48,14 +48,6 @@ impl Store {
         (self.path_of(&id) == path).then_some(id)
     }
 
-    /// Is there such an entry?
-    ///
-    /// # Errors
-    /// This user may not look.
-    pub fn holds(&self, id: &Digest) -> io::Result<bool> {
-        self.path_of(id).try_exists()
-    }
-
     /// The IDs of all entries, in order.
     ///
     /// # Errors
@@ -158,7 +150,7 @@ mod tests {
         let store = Store::new(around.path().join("deep/er/store"));
         let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
         assert_eq!(store.ids().unwrap(), []);
-        assert!(!store.holds(&one).unwrap() && !store.is_exposed());
+        assert!(!store.path_of(&one).exists() && !store.is_exposed());
         store.put(&one, "1").unwrap();
         store.put(&two, "2").unwrap();
         store.put(&one, "again").unwrap();

@@ -3,6 +3,7 @@
 pub mod certificate;
 pub mod details;
 pub mod entry;
+pub mod expiry;
 pub mod pem;
 pub mod pin;
 pub mod proxy_header;

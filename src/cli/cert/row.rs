@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::show_tls::{DAY, now};
+use crate::cli::show_tls::now;
 use crate::net::tls_fault::date;
 use crate::telemetry::escape::Escaped;
 use crate::wire::certificate::Facts;
 use crate::wire::details::{details_of, key_kind};
 use crate::wire::entry::Entry;
+use crate::wire::expiry;
 use crate::wire::pin;
 
 /// What it is.
@@ -51,7 +52,7 @@ pub fn good_until(facts: &Facts) -> String {
 }
 
 fn days_left(facts: &Facts) -> i64 {
-    (facts.not_after - now()).div_euclid(DAY)
+    expiry::days_left(facts.not_after, now())
 }
 
 /// A time in seconds since 1970.

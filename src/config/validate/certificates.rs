@@ -1,13 +1,13 @@
 //! References to certificates → certificates: inline PEM, the ID of a stored one, or the path of a
 //! PEM file, relative to the file that names it.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use rustls::pki_types::UnixTime;
 
+use crate::config::files::Files;
 use crate::config::place::KeyPath;
-use crate::config::read::{ReadError, read_bytes};
+use crate::config::read::ReadError;
 use crate::config::store::Store;
 use crate::config::tls::{Held, Source};
 use crate::config::validate::report::Report;
@@ -18,11 +18,28 @@ use crate::wire::pem;
 /// No certificate file is larger.
 pub const FILE_CAP: u64 = 1024 * 1024;
 
+/// Where certificates are found.
+#[derive(Debug, Clone, Copy)]
+pub struct Finder<'a> {
+    /// Those that are named by their IDs.
+    pub store: &'a Store,
+    /// What reads all of them.
+    pub files: &'a Files,
+}
+
 /// Reads the certificate that `reference` names. It may lack a key.
-pub fn read(reference: &str, store: &Store, at: &KeyPath, report: &mut Report<'_>) -> Option<Held> {
-    let (source, text) = text(reference, store, at, report)?;
+pub fn read(
+    reference: &str,
+    finder: Finder<'_>,
+    at: &KeyPath,
+    report: &mut Report<'_>,
+) -> Option<Held> {
+    let (source, text) = text(reference, finder, at, report)?;
     match Certificate::from_pem(&text) {
-        Ok(certificate) => Some(Held { source, certificate }),
+        Ok(certificate) => {
+            report.refers_to(at, &source, Some(&certificate.facts));
+            Some(Held { source, certificate })
+        }
         Err(fault) => {
             report.error(at, format!("{source} cannot be used: {fault}"), right(&fault));
             None
@@ -33,11 +50,11 @@ pub fn read(reference: &str, store: &Store, at: &KeyPath, report: &mut Report<'_
 /// The same for one that is to be presented: it must have its key.
 pub fn read_presented(
     reference: &str,
-    store: &Store,
+    finder: Finder<'_>,
     at: &KeyPath,
     report: &mut Report<'_>,
 ) -> Option<Held> {
-    let held = read(reference, store, at, report)?;
+    let held = read(reference, finder, at, report)?;
     match held.certificate.presented() {
         Ok(_) => {
             let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
@@ -62,7 +79,7 @@ pub fn read_presented(
 /// The PEM text that `reference` is or names.
 pub fn text(
     reference: &str,
-    store: &Store,
+    finder: Finder<'_>,
     at: &KeyPath,
     report: &mut Report<'_>,
 ) -> Option<(Source, String)> {
@@ -77,17 +94,18 @@ pub fn text(
     let path = report.place(at).source().folder().join(reference);
     let id = Digest::from_hex(reference).or_else(|| {
         // What is there under this very name is that.
-        let (organisation, id) = with_organisation(reference).filter(|_| !path.exists())?;
+        let (organisation, id) =
+            with_organisation(reference).filter(|_| finder.files.holds(&path) != Ok(true))?;
         let what = format!("{organisation:?} before the ID of the certificate says nothing here");
         report.warning(at, what, format!("write {id}"));
         Some(id)
     });
     if let Some(id) = id {
-        return stored(id, store, at, report);
+        return stored(id, finder, at, report);
     }
-    match read_bytes(&path, FILE_CAP) {
+    match finder.files.read_pem(&path, FILE_CAP) {
         Ok(bytes) => {
-            if let Some(id) = store.entry_at(&path) {
+            if let Some(id) = finder.store.entry_at(&path) {
                 report.stored(at, id);
             }
             let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -115,15 +133,16 @@ pub fn with_organisation(reference: &str) -> Option<(&str, Digest)> {
 /// What the store holds under an ID.
 fn stored(
     id: Digest,
-    store: &Store,
+    finder: Finder<'_>,
     at: &KeyPath,
     report: &mut Report<'_>,
 ) -> Option<(Source, String)> {
     report.stored(at, id);
+    let store = finder.store;
     let path = store.path_of(&id);
-    let bytes = match read_bytes(&path, FILE_CAP) {
+    let bytes = match finder.files.read_pem(&path, FILE_CAP) {
         Ok(bytes) => bytes,
-        Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => {
+        Err(ReadError::Missing) => {
             let folder = store.folder().display();
             let what = format!("there is no certificate {id} in the store {folder}");
             report.error(at, what, "`stagedoor cert add FILE` puts one there");

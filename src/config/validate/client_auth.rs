@@ -8,16 +8,15 @@ use rustls::server::WebPkiClientVerifier;
 
 use crate::config::file::definition::Definition;
 use crate::config::place::KeyPath;
-use crate::config::store::Store;
 use crate::config::tls::ClientAuth;
-use crate::config::validate::certificates;
+use crate::config::validate::certificates::{self, Finder};
 use crate::config::validate::report::Report;
 use crate::wire::certificate::{facts_of, revocation_lists};
 
 /// Which clients a service serves, if not everybody.
 pub fn client_auth(
     written: &Definition,
-    store: &Store,
+    finder: Finder<'_>,
     report: &mut Report<'_>,
 ) -> Option<ClientAuth> {
     let at = KeyPath::dotted("client_certificates");
@@ -32,25 +31,25 @@ pub fn client_auth(
     let mut asked = ClientAuth::default();
     for (index, reference) in references.iter().enumerate() {
         let at = if references.len() > 1 { at.index(index) } else { at.clone() };
-        admit(&mut asked, reference, store, &at, report);
+        admit(&mut asked, reference, finder, &at, report);
     }
     let is_empty = asked.authorities.is_empty() && asked.leaves.is_empty();
     if is_empty && !report.is_tainted(&at) && references.is_empty() {
         let what = "use_mutual_tls_auth is on, and no client certificate would be good";
         report.error(&at, what, "name the authority that signs the clients, or their certificates");
     }
-    revoke(&mut asked, written, store, report);
+    revoke(&mut asked, written, finder, report);
     Some(asked)
 }
 
 fn admit(
     asked: &mut ClientAuth,
     reference: &str,
-    store: &Store,
+    finder: Finder<'_>,
     at: &KeyPath,
     report: &mut Report<'_>,
 ) {
-    let Some(held) = certificates::read(reference, store, at, report) else { return };
+    let Some(held) = certificates::read(reference, finder, at, report) else { return };
     let chain = &held.certificate.chain;
     if !held.certificate.facts.is_authority {
         asked.leaves.push(held.certificate.facts.id);
@@ -62,26 +61,37 @@ fn admit(
         return;
     }
     for (index, der) in chain.iter().enumerate() {
-        let is_authority = facts_of(der, index + 1).is_ok_and(|facts| facts.is_authority);
-        if !is_authority || RootCertStore::empty().add(der.clone()).is_err() {
+        let facts = facts_of(der, index + 1).ok().filter(|facts| facts.is_authority);
+        if facts.is_none() || RootCertStore::empty().add(der.clone()).is_err() {
             let what = format!("certificate {} in it cannot sign clients", index + 1);
             report.error(at, what, "an entry is one client's certificate, or those of authorities");
             return;
+        }
+        if index > 0 {
+            report.refers_to(at, &held.source, facts.as_ref());
         }
         asked.authorities.push(der.clone());
     }
 }
 
-fn revoke(asked: &mut ClientAuth, written: &Definition, store: &Store, report: &mut Report<'_>) {
+fn revoke(
+    asked: &mut ClientAuth,
+    written: &Definition,
+    finder: Finder<'_>,
+    report: &mut Report<'_>,
+) {
     let at = KeyPath::dotted("client_crl");
     let references = written.client_crl.as_ref().map_or(&[][..], |list| list.as_slice());
     for (index, reference) in references.iter().enumerate() {
         let at = if references.len() > 1 { at.index(index) } else { at.clone() };
-        let Some((source, text)) = certificates::text(reference, store, &at, report) else {
+        let Some((source, text)) = certificates::text(reference, finder, &at, report) else {
             continue;
         };
         match revocation_lists(&text) {
-            Ok(lists) => asked.revoked.extend(lists),
+            Ok(lists) => {
+                report.refers_to(&at, &source, None);
+                asked.revoked.extend(lists);
+            }
             Err(fault) => {
                 let right = "a revocation list begins with `-----BEGIN X509 CRL-----`";
                 report.error(&at, format!("{source} cannot be used: {fault}"), right);

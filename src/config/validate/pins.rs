@@ -3,11 +3,9 @@
 use crate::config::file::pins::WrittenPins;
 use crate::config::hosts::{HostMap, HostPattern};
 use crate::config::place::KeyPath;
-use crate::config::read::cause;
-use crate::config::store::Store;
 use crate::config::tls::Source;
 use crate::config::transport::Pins;
-use crate::config::validate::certificates;
+use crate::config::validate::certificates::{self, Finder};
 use crate::config::validate::report::Report;
 use crate::wire::certificate::Digest;
 use crate::wire::pem;
@@ -20,14 +18,14 @@ const FORM: &str = "write the SHA-256 of the public key: 64 hexadecimal digits, 
 /// Every pin, by the targets that it is meant for.
 pub fn pins<'a>(
     written: impl IntoIterator<Item = (&'a String, &'a WrittenPins)>,
-    store: &Store,
+    finder: Finder<'_>,
     report: &mut Report<'_>,
 ) -> HostMap<Pins> {
     let at = KeyPath::dotted("pinned_public_keys");
     let mut pins = HostMap::default();
     for (host, written) in written {
         let at = at.key(host);
-        let entry = entry(written, store, &at, report);
+        let entry = entry(written, finder, &at, report);
         let Some(pattern) = report.keep(&at, HostPattern::parse(host)) else { continue };
         if pattern.port().is_some() {
             let right = "take the port out: a pin holds for every port of its host";
@@ -39,7 +37,7 @@ pub fn pins<'a>(
     pins
 }
 
-fn entry(written: &WrittenPins, store: &Store, at: &KeyPath, report: &mut Report<'_>) -> Pins {
+fn entry(written: &WrittenPins, finder: Finder<'_>, at: &KeyPath, report: &mut Report<'_>) -> Pins {
     let (keys, only) = match written {
         WrittenPins::One(text) => (one(text, at), false),
         WrittenPins::Many(several) => (many(several, at), false),
@@ -57,7 +55,7 @@ fn entry(written: &WrittenPins, store: &Store, at: &KeyPath, report: &mut Report
     }
     let mut kept: Vec<Digest> = Vec::with_capacity(keys.len());
     for (at, text) in keys {
-        if let Some(key) = key(text, store, &at, report)
+        if let Some(key) = key(text, finder, &at, report)
             && !kept.contains(&key)
         {
             kept.push(key);
@@ -79,23 +77,24 @@ fn many<'a>(several: &'a [String], at: &KeyPath) -> Vec<(KeyPath, &'a str)> {
     several.map(|(index, text)| (at.index(index), text.as_str())).collect()
 }
 
-fn key(text: &str, store: &Store, at: &KeyPath, report: &mut Report<'_>) -> Option<Digest> {
+fn key(text: &str, finder: Finder<'_>, at: &KeyPath, report: &mut Report<'_>) -> Option<Digest> {
     let of_tyk = certificates::with_organisation(text);
-    let of_tyk = of_tyk.is_some_and(|(_, id)| is_stored(&id, store, at, report));
+    let of_tyk = of_tyk.is_some_and(|(_, id)| is_stored(&id, finder, at, report));
     let (key, stored) = match pin::parse(text) {
-        Ok(_) | Err(_) if of_tyk => of_pem(text, store, at, report)?,
-        Ok(WrittenPin::Hex(digest)) if is_stored(&digest, store, at, report) => {
-            of_pem(text, store, at, report)?
+        Ok(_) | Err(_) if of_tyk => of_pem(text, finder, at, report)?,
+        Ok(WrittenPin::Hex(digest)) if is_stored(&digest, finder, at, report) => {
+            of_pem(text, finder, at, report)?
         }
         Ok(WrittenPin::Hex(digest) | WrittenPin::Sha256(digest)) => (digest, None),
         Ok(WrittenPin::Pem(reference) | WrittenPin::Path(reference)) => {
             let folder = report.place(at).source().folder().to_owned();
-            if !pem::is_inline(reference) && !folder.join(reference).exists() {
+            if !pem::is_inline(reference) && finder.files.holds(&folder.join(reference)) != Ok(true)
+            {
                 let what = format!("this is no pin, and no file: {}", reference.escape_debug());
                 report.error(at, what, FORM);
                 return None;
             }
-            of_pem(reference, store, at, report)?
+            of_pem(reference, finder, at, report)?
         }
         Err(fault) => {
             report.error(at, format!("this is no pin: {fault}"), FORM);
@@ -109,17 +108,20 @@ fn key(text: &str, store: &Store, at: &KeyPath, report: &mut Report<'_>) -> Opti
 /// The key in what a reference names, and the ID of that where it is stored.
 fn of_pem(
     reference: &str,
-    store: &Store,
+    finder: Finder<'_>,
     at: &KeyPath,
     report: &mut Report<'_>,
 ) -> Option<(Digest, Option<Digest>)> {
-    let (source, text) = certificates::text(reference, store, at, report)?;
-    let stored = match source {
-        Source::Stored(id) => Some(id),
+    let (source, text) = certificates::text(reference, finder, at, report)?;
+    let stored = match &source {
+        Source::Stored(id) => Some(*id),
         Source::File(_) | Source::Inline => None,
     };
     match pin::of_pem(&text) {
-        Ok(key) => Some((key, stored)),
+        Ok(key) => {
+            report.refers_to(at, &source, None);
+            Some((key, stored))
+        }
         Err(fault) => {
             let what = format!("no pin can be taken from {source}: {fault}");
             report.error(at, what, "name a PEM file with a public key or a certificate");
@@ -130,13 +132,10 @@ fn of_pem(
 
 /// Do these digits name a stored certificate? Where nobody may look, they do not, and that is said:
 /// a pin of the certificate would then fit nobody.
-fn is_stored(id: &Digest, store: &Store, at: &KeyPath, report: &mut Report<'_>) -> bool {
-    store.holds(id).unwrap_or_else(|error| {
-        let folder = store.folder().display();
-        let what = format!(
-            "the store {folder} is shut ({}): taken as the SHA-256 of a key",
-            cause(&error)
-        );
+fn is_stored(id: &Digest, finder: Finder<'_>, at: &KeyPath, report: &mut Report<'_>) -> bool {
+    finder.files.holds(&finder.store.path_of(id)).unwrap_or_else(|error| {
+        let folder = finder.store.folder().display();
+        let what = format!("the store {folder} is shut ({error}): taken as the SHA-256 of a key");
         let right =
             "the user that stagedoor runs as must own the store; for a key, write sha256/BASE64";
         report.warning(at, what, right);

@@ -2,10 +2,11 @@
 
 use crate::config::place::{KeyPath, Place};
 use crate::config::problem::{Complaint, Problem};
-use crate::config::references::{Pinned, References};
+use crate::config::references::{Pinned, References, Referred};
 use crate::config::secrets;
+use crate::config::tls::Source;
 use crate::config::tree::{Kind, Tree};
-use crate::wire::certificate::Digest;
+use crate::wire::certificate::{Digest, Facts};
 
 /// Collects the problems of one tree.
 #[derive(Debug)]
@@ -128,6 +129,13 @@ impl<'a> Report<'a> {
     /// The certificate of the store that a reference names.
     pub fn stored(&mut self, at: &KeyPath, id: Digest) {
         self.references.stored.push((at.clone(), id));
+    }
+
+    /// What a reference was read from, and the certificate that it is, where it is one that can
+    /// expire.
+    pub fn refers_to(&mut self, at: &KeyPath, source: &Source, facts: Option<&Facts>) {
+        let facts = facts.cloned();
+        self.references.all.push(Referred { at: at.clone(), source: source.clone(), facts });
     }
 
     /// The public key that a pin means, and the stored certificate that it is the key of.

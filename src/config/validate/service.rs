@@ -13,8 +13,8 @@ use crate::config::names::{ListenAddress, ServiceName};
 use crate::config::parameters::Holes;
 use crate::config::place::{KeyPath, Place};
 use crate::config::problem::Complaint;
-use crate::config::store::Store;
 use crate::config::tree::Tree;
+use crate::config::validate::certificates::Finder;
 use crate::config::validate::checks::{self, Around, Named};
 use crate::config::validate::report::Report;
 use crate::config::validate::{
@@ -33,7 +33,7 @@ pub struct Facts<'a> {
     /// The node's `listen_address`, where one is written.
     pub listen_address: Option<&'a ListenPlace>,
     /// Where certificates are that are named by their IDs.
-    pub store: &'a Store,
+    pub finder: Finder<'a>,
 }
 
 /// A place to listen, without its port.
@@ -75,7 +75,7 @@ pub fn service(
     let listen = listen(written, facts, report);
     let proxy = written.proxy.clone().unwrap_or_default();
     let uptime = written.uptime_tests.clone().unwrap_or_default();
-    let transport = transport::transport(written, facts.store, report);
+    let transport = transport::transport(written, facts.finder, report);
     let targets = pool::targets(&proxy, &transport, report);
     let mut pool = pool::pool(&proxy, targets, report);
     let disabled = uptime.disabled.unwrap_or(false);
@@ -101,7 +101,7 @@ pub fn service(
         name: name(written, facts.path, report),
         source: facts.path.into(),
         listen: listen.clone().unwrap_or(ListenAddress::AnyOnPort(0)),
-        protocol: tls::protocol(written, facts.store, report),
+        protocol: tls::protocol(written, facts.finder, report),
         answers: tls::answers(written, report),
         receiving: proxy_protocol::receiving(written, listen.as_ref(), report),
         access: access::access(written, report),

@@ -11,8 +11,8 @@ use crate::config::file::tls::WrittenTls;
 use crate::config::model::Protocol;
 use crate::config::place::KeyPath;
 use crate::config::problem::did_you_mean;
-use crate::config::store::Store;
 use crate::config::tls::{Answers, Termination, Versions};
+use crate::config::validate::certificates::Finder;
 use crate::config::validate::report::Report;
 use crate::config::validate::{certificates, client_auth};
 
@@ -20,7 +20,7 @@ use crate::config::validate::{certificates, client_auth};
 const ALPN_LONGEST: usize = 255;
 
 /// What the clients of a service speak.
-pub fn protocol(written: &Definition, store: &Store, report: &mut Report<'_>) -> Protocol {
+pub fn protocol(written: &Definition, finder: Finder<'_>, report: &mut Report<'_>) -> Protocol {
     let references = written.certificates.as_ref().map_or(&[][..], |list| list.as_slice());
     match written.protocol.unwrap_or(WrittenProtocol::Tcp) {
         WrittenProtocol::Tcp => {
@@ -43,7 +43,7 @@ pub fn protocol(written: &Definition, store: &Store, report: &mut Report<'_>) ->
             Protocol::TlsPassthrough
         }
         WrittenProtocol::Tls => {
-            Protocol::Tls(Arc::new(termination(written, references, store, report)))
+            Protocol::Tls(Arc::new(termination(written, references, finder, report)))
         }
     }
 }
@@ -91,7 +91,7 @@ fn unused(written: &Definition, why: &str, report: &mut Report<'_>) {
 fn termination(
     written: &Definition,
     references: &[String],
-    store: &Store,
+    finder: Finder<'_>,
     report: &mut Report<'_>,
 ) -> Termination {
     let at = KeyPath::dotted("certificates");
@@ -104,13 +104,13 @@ fn termination(
     let is_list = references.len() > 1;
     let certificates = references.iter().enumerate().filter_map(|(index, reference)| {
         let at = if is_list { at.index(index) } else { at.clone() };
-        certificates::read_presented(reference, store, &at, report)
+        certificates::read_presented(reference, finder, &at, report)
     });
     let certificates = certificates.collect();
     let tls = written.tls.clone().unwrap_or_default();
     let versions = versions(&tls, report);
     let ciphers = ciphers(&tls, versions, report);
-    let client_auth = client_auth::client_auth(written, store, report);
+    let client_auth = client_auth::client_auth(written, finder, report);
     Termination { certificates, versions, ciphers, client_auth }
 }
 

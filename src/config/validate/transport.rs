@@ -17,9 +17,9 @@ use crate::config::model::Target;
 use crate::config::names::TargetAddress;
 use crate::config::place::KeyPath;
 use crate::config::problem::Complaint;
-use crate::config::store::Store;
 use crate::config::tls::Versions;
 use crate::config::transport::{Manner, Policy, Transport, Trust};
+use crate::config::validate::certificates::Finder;
 use crate::config::validate::report::Report;
 use crate::config::validate::tls::suite_name;
 use crate::config::validate::{certificates, pins, upstream};
@@ -30,14 +30,14 @@ const ALPN_LONGEST: usize = 255;
 const VERSIONS: &str = "write \"1.2\" or \"1.3\" (Tyk's 771 or 772)";
 
 /// What a definition says of TLS to its targets.
-pub fn transport(written: &Definition, store: &Store, report: &mut Report<'_>) -> Transport {
+pub fn transport(written: &Definition, finder: Finder<'_>, report: &mut Report<'_>) -> Transport {
     let proxy = written.proxy.as_ref();
     let tls = proxy.and_then(|proxy| proxy.transport.clone()).unwrap_or_default();
     let is_off = |switch: Option<bool>| switch.unwrap_or(false);
     // What is switched off is read all the same: it is meant to be switched on again.
     let presented = written.upstream_certificates.iter().flatten();
-    let presented = upstream::certificates(presented, store, report);
-    let pinned = pins::pins(written.pinned_public_keys.iter().flatten(), store, report);
+    let presented = upstream::certificates(presented, finder, report);
+    let pinned = pins::pins(written.pinned_public_keys.iter().flatten(), finder, report);
     if is_off(written.certificate_pinning_disabled) {
         report.unpinned();
     }
@@ -48,7 +48,7 @@ pub fn transport(written: &Definition, store: &Store, report: &mut Report<'_>) -
         report.warning(&at, what, "take it out");
     }
     Transport {
-        trust: trust(&tls, store, report),
+        trust: trust(&tls, finder, report),
         server_name: server_name(&tls, report),
         manner: manner(&tls, report),
         client_certificates: if is_off(written.upstream_certificates_disabled) {
@@ -124,7 +124,7 @@ fn at(key: &str) -> KeyPath {
     KeyPath::dotted("proxy.transport").key(key)
 }
 
-fn trust(tls: &Written, store: &Store, report: &mut Report<'_>) -> Trust {
+fn trust(tls: &Written, finder: Finder<'_>, report: &mut Report<'_>) -> Trust {
     let references = tls.ssl_ca.as_ref().map_or(&[][..], OneOrMany::as_slice);
     let is_list = references.len() > 1;
     let ca_at = at("ssl_ca");
@@ -132,7 +132,7 @@ fn trust(tls: &Written, store: &Store, report: &mut Report<'_>) -> Trust {
     let named = references.iter().enumerate().filter(|(_, it)| !it.trim().is_empty());
     for (index, reference) in named {
         let at = if is_list { ca_at.index(index) } else { ca_at.clone() };
-        found.extend(authorities_in(reference, store, &at, report));
+        found.extend(authorities_in(reference, finder, &at, report));
     }
     if tls.ssl_insecure_skip_verify.unwrap_or(false) {
         return Trust::Anyone;
@@ -145,11 +145,11 @@ fn trust(tls: &Written, store: &Store, report: &mut Report<'_>) -> Trust {
 
 fn authorities_in(
     reference: &str,
-    store: &Store,
+    finder: Finder<'_>,
     at: &KeyPath,
     report: &mut Report<'_>,
 ) -> Vec<CertificateDer<'static>> {
-    let Some((source, text)) = certificates::text(reference, store, at, report) else {
+    let Some((source, text)) = certificates::text(reference, finder, at, report) else {
         return Vec::new();
     };
     let right = "name a PEM file with the certificates of the authorities that sign the targets";
@@ -162,6 +162,7 @@ fn authorities_in(
     };
     let certificates = blocks.into_iter().filter(|(kind, _)| *kind == SectionKind::Certificate);
     let found: Vec<_> = certificates.map(|(_, der)| CertificateDer::from(der)).collect();
+    report.refers_to(at, &source, None);
     if found.is_empty() {
         report.error(at, format!("there is no certificate in {source}"), right);
     }
