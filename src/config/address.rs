@@ -48,7 +48,7 @@ pub fn unix(text: &str) -> Option<Result<PathBuf, Complaint>> {
 }
 
 /// What is spoken to a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Spoken {
     /// Bytes, in the clear.
     Tcp,
