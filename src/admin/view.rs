@@ -17,7 +17,8 @@ pub struct StatusView {
     pub sessions: usize,
     /// The number of the health snapshot in force.
     pub snapshot: u64,
-    /// How often the configuration has been loaded: 1 after the start.
+    /// The number of the configuration in force: 1 after the start; a renewed certificate makes
+    /// another one, as a reload does that changes something.
     pub generation: u64,
     /// The services, by name.
     pub services: Vec<ServiceView>,
@@ -62,6 +63,8 @@ pub struct ServiceView {
     pub alarms: Vec<String>,
     /// Its targets in the order written.
     pub targets: Vec<TargetView>,
+    /// Everything that it refers to for TLS: certificates, authorities, revocation lists, pins.
+    pub certificates: Vec<CertificateView>,
     /// Checks that belong to no target: they run, and decide nothing.
     pub stray_checks: Vec<CheckView>,
     /// Its last failovers, the newest first; one that is under way is the first.
@@ -124,6 +127,8 @@ pub struct TargetView {
     pub health: String,
     /// Milliseconds since its health became what it is; absent where nothing checks it.
     pub since_ms: Option<u64>,
+    /// TLS is spoken to it, and it is believed whoever it is.
+    pub insecure: bool,
     /// The rank that its last pass gave it, where one is asked for; a whole number.
     pub rank: Option<String>,
     /// Live sessions.
@@ -134,6 +139,32 @@ pub struct TargetView {
     pub checks: Vec<CheckView>,
     /// What each witness says of it, in the order written.
     pub witnesses: Vec<WitnessView>,
+}
+
+/// A certificate, or another file that a service refers to for TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// The key that refers to it.
+    pub key: String,
+    /// What it is to the service, in words: `certificate`, `authority of clients`.
+    pub what: String,
+    /// The file; absent where it is written in the definition itself.
+    pub file: Option<String>,
+    /// The names and addresses that it is good for.
+    pub names: Vec<String>,
+    /// Its subject; this and the following are absent where no date of it counts: revocation
+    /// lists, pins, authorities of targets.
+    pub subject: Option<String>,
+    /// The SHA-256 of it, in hexadecimal: its ID in the store.
+    pub fingerprint: Option<String>,
+    /// Until when it is good, in seconds since 1970.
+    pub not_after: Option<i64>,
+    /// Whole days until then; negative once it has expired.
+    pub days_left: Option<i64>,
+    /// `far`, `30 days`, `7 days`, `1 day`, `expired`.
+    pub expiry: Option<String>,
+    /// Why a newer content of the file is not used; absent where it is.
+    pub fault: Option<String>,
 }
 
 /// What a witness says of a target.

@@ -13,8 +13,10 @@ use crate::admin::view::{
     CheckView, FailoverView, RefusedView, ServiceView, StatusView, TargetView, TreeView,
     WitnessView,
 };
+use crate::app::certificates::now;
 use crate::app::house::House;
 use crate::app::reload::{Reload, Reloader};
+use crate::app::standing;
 use crate::config::model::Service;
 use crate::config::names::TargetKey;
 use crate::events::failover::Failover;
@@ -163,6 +165,7 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
             address: target.address.to_string(),
             health: checked.map_or_else(|| "unchecked".to_owned(), ToString::to_string),
             since_ms: recalled.map(|recalled| whole_millis(recalled.since)),
+            insecure: target.tls.as_ref().is_some_and(|tls| tls.is_insecure()),
             rank: recalled.and_then(|recalled| recalled.rank.map(|rank| rank.to_string())),
             live: member.live(),
             total: member.total(),
@@ -199,6 +202,7 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
         bytes_to_client: counts.bytes_to_client.get(),
         alarms: known.alarms.clone(),
         targets: members.iter().map(|member| target(member)).collect(),
+        certificates: standing::certificates(house, &service.name, now()),
         stray_checks: known.strays.iter().map(check).collect(),
         failovers: live.failovers.reports().iter().map(|report| failover(report)).collect(),
     }

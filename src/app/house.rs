@@ -1,6 +1,7 @@
 //! The house: what outlives every component, made once at the start and handed to all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::config::model::{Model, Node};
 use crate::config::names::ListenAddress;
+use crate::config::origin::Origin;
 use crate::discovery::resolver::Resolver;
 use crate::health::keeper::Keeper;
 use crate::health::snapshot::{Snapshot, SnapshotCell};
@@ -35,6 +37,10 @@ pub struct House {
     pub log: LogControl,
     /// The model in force.
     pub model: Arc<ArcSwap<Model>>,
+    /// What it was made from.
+    pub origin: Arc<ArcSwap<Origin>>,
+    /// The files of certificates that were changed and cannot be used, each with the reason.
+    pub certificate_faults: Arc<ArcSwap<BTreeMap<PathBuf, String>>>,
     /// Held while a model is put in force: one at a time, and each one whole.
     pub applying: Arc<tokio::sync::Mutex<()>>,
     /// How many models have been in force.
@@ -90,6 +96,8 @@ impl House {
         Self {
             log,
             model: Arc::default(),
+            origin: Arc::default(),
+            certificate_faults: Arc::default(),
             applying: Arc::default(),
             generation: Arc::default(),
             started: Instant::now(),

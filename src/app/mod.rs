@@ -3,6 +3,7 @@
 pub mod run;
 
 pub mod answers;
+pub mod certificates;
 pub mod reload;
 pub mod remembering;
 pub mod shutdown;
@@ -12,6 +13,9 @@ pub mod tree;
 pub mod apply;
 pub mod changes;
 pub mod closing;
+pub mod force;
 pub mod house;
 pub mod limits;
+pub mod renewals;
 pub mod spread;
+pub mod standing;

@@ -1,8 +1,7 @@
 //! The reloader: reads the configuration again and has it applied, one reload at a time.
 //!
 //! Requests that come meanwhile are answered together by one more reload, so that a storm costs
-//! two. A configuration with a problem is refused whole: what runs goes on. One that is being put
-//! in force is so whole, whoever falls meanwhile: that is done on the main arbiter.
+//! two. A configuration with a problem is refused whole: what runs goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,13 +10,11 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Wrap
 use tokio::sync::oneshot;
 
 use crate::admin::view::ReloadView;
-use crate::app::apply::apply;
-use crate::app::changes::in_words;
 use crate::app::closing::Closer;
+use crate::app::force::{Put, put_in_force};
 use crate::app::house::House;
-use crate::config::diff::diff;
-use crate::config::load::{Loaded, Sources, load};
-use crate::config::model::Model;
+use crate::config::load::{Sources, load};
+use crate::config::origin::Configuration;
 use crate::config::render;
 
 /// What the reloader works with.
@@ -100,28 +97,16 @@ impl Handler<Reload> for Reloader {
 async fn reload(args: ReloaderArgs) -> Result<ReloadView, String> {
     let sources = Arc::clone(&args.sources);
     let loaded = actix_rt::task::spawn_blocking(move || load(&sources));
-    let Loaded { model, problems, .. } =
-        loaded.await.map_err(|_| "reading the configuration crashed".to_owned())?;
-    let remarks = render::text(&problems, false);
-    let Some(model) = model else { return Err(remarks) };
-    let changes = put_in_force(&args, Arc::new(model)).await?;
+    let mut loaded = loaded.await.map_err(|_| "reading the configuration crashed".to_owned())?;
+    let remarks = render::text(&loaded.problems, false);
+    let Some(configuration) = Configuration::of(&mut loaded) else { return Err(remarks) };
+    let put = put_in_force(&args.house, &args.closer, configuration, None).await?;
+    let changes = match put {
+        Put::Done { changes, renewals } => {
+            changes.into_iter().chain(renewals.iter().map(ToString::to_string)).collect()
+        }
+        Put::Overtaken => Vec::new(),
+    };
     let generation = args.house.generation.load(Ordering::Relaxed);
     Ok(ReloadView { generation, changes, remarks })
-}
-
-/// Has the model applied by somebody who is there to the end. Returns what it changes.
-async fn put_in_force(args: &ReloaderArgs, model: Arc<Model>) -> Result<Vec<String>, String> {
-    let (done, result) = oneshot::channel();
-    let (house, closer) = (args.house.clone(), args.closer.clone());
-    args.closer.main.spawn(async move {
-        let _turn = house.applying.lock().await;
-        let changes = in_words(&diff(&house.model.load(), &model));
-        let applied = match changes.is_empty() {
-            true => Ok(()),
-            false => apply(&house, &closer, model).await.map_err(|error| error.to_string()),
-        };
-        // Whoever asked may have fallen.
-        drop(done.send(applied.map(|()| changes)));
-    });
-    result.await.map_err(|_| "putting the configuration in force crashed".to_owned())?
 }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin::control::{ControlArgs, ControlServer, ControlSocket};
 use crate::app::answers::{Answerer, AnswererArgs};
 use crate::app::apply::apply;
+use crate::app::certificates::{Certificates, CertificatesArgs};
 use crate::app::closing::Closer;
 use crate::app::house::House;
 use crate::app::reload::{Reload, Reloader, ReloaderArgs};
@@ -20,6 +21,7 @@ use crate::app::tree::RunningTree;
 use crate::app::{limits, shutdown, signals};
 use crate::config::load::Sources;
 use crate::config::model::{Model, Node};
+use crate::config::origin::Configuration;
 use crate::discovery::look_up::LookUps;
 use crate::discovery::resolver::{NameMoved, Resolver, ResolverArgs};
 use crate::health::lapse::LeaderChanged;
@@ -47,11 +49,11 @@ const GAVE_UP: u8 = 70;
 const MOST_HUNG: usize = 8;
 
 /// Runs the process until it is told to stop. Returns its exit code.
-pub fn run(model: Model, sources: Sources, log: &LogControl) -> u8 {
+pub fn run(configuration: Configuration, sources: Sources, log: &LogControl) -> u8 {
     limits::raise_descriptors();
     crate::supervise::panics::install_hook();
     let code = System::new().block_on(async move {
-        match live(model, sources, log.clone()).await {
+        match live(configuration, sources, log.clone()).await {
             Ok(code) => code,
             Err(error) => {
                 log::error!("cannot start: {error}");
@@ -63,12 +65,17 @@ pub fn run(model: Model, sources: Sources, log: &LogControl) -> u8 {
     code
 }
 
-async fn live(model: Model, sources: Sources, log: LogControl) -> anyhow::Result<u8> {
+async fn live(
+    configuration: Configuration,
+    sources: Sources,
+    log: LogControl,
+) -> anyhow::Result<u8> {
+    let Configuration { model, origin } = configuration;
     let mut asked = signals::catch()?;
     let (gave_up, mut given_up) = mpsc::unbounded_channel();
     let process = Process::start(&model.node, sources, log, gave_up).await?;
-    let model = Arc::new(model);
     apply(&process.house, &process.closer, Arc::clone(&model)).await?;
+    process.house.origin.store(origin);
     let control = process.open_control_socket(&model.node).await;
     let level = if model.services.is_empty() { log::Level::Warn } else { log::Level::Info };
     log::log!(level, "ready: {}, process {}", services_in_words(&model), std::process::id());
@@ -185,6 +192,12 @@ impl Process {
             house: house.clone(),
             closer: self.closer.clone(),
         };
+        let certificates = CertificatesArgs {
+            sources: Arc::clone(&self.sources),
+            house: house.clone(),
+            closer: self.closer.clone(),
+            memory: Arc::default(),
+        };
         vec![
             checkers.spec().intensity(intensity),
             ChildSpec::new(&house.health, SlotId::Control, move |_| {
@@ -200,6 +213,11 @@ impl Process {
             data.spec().intensity(intensity),
             ChildSpec::new(&self.reloader, SlotId::Control, move |_| {
                 Reloader::new(reloader.clone())
+            })
+            .intensity(intensity)
+            .on_give_up(GiveUp::Park),
+            ChildSpec::new(&Ref::vacant("certificates"), SlotId::Control, move |_| {
+                Certificates::new(certificates.clone())
             })
             .intensity(intensity)
             .on_give_up(GiveUp::Park),

@@ -8,24 +8,27 @@ use std::process::ExitCode;
 use crate::cli::output;
 use crate::cli::sources::RunArgs;
 use crate::config::environment;
-use crate::config::load::{Loaded, load};
+use crate::config::load::load;
 use crate::config::model::LogFormat;
+use crate::config::origin::Configuration;
 use crate::config::problem::{Problem, Severity};
 use crate::telemetry::log::{Form, start};
 
 /// Runs a proxy until it is told to stop.
 pub fn main(args: &RunArgs) -> ExitCode {
     let sources = args.sources(environment::lowest_port());
-    let Loaded { model, problems, .. } = load(&sources);
-    let Some(model) = model else {
+    let mut loaded = load(&sources);
+    let configuration = Configuration::of(&mut loaded);
+    let problems = loaded.problems;
+    let Some(configuration) = configuration else {
         output::tell(&problems);
         return ExitCode::from(2);
     };
-    let form = match model.node.log.format {
+    let form = match configuration.model.node.log.format {
         LogFormat::Text => Form::Text,
         LogFormat::Json => Form::Json,
     };
-    let log = match start(form, &model.node.log.level) {
+    let log = match start(form, &configuration.model.node.log.level) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("stagedoor: cannot log: {error}");
@@ -37,7 +40,7 @@ pub fn main(args: &RunArgs) -> ExitCode {
         // Nothing but JSON goes where machines read JSON.
         Form::Json => problems.iter().for_each(log_problem),
     }
-    ExitCode::from(crate::app::run::run(model, sources, &log))
+    ExitCode::from(crate::app::run::run(configuration, sources, &log))
 }
 
 fn log_problem(problem: &Problem) {

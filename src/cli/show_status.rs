@@ -3,7 +3,11 @@
 use std::fmt::{Result, Write as _};
 use std::time::Duration;
 
-use crate::admin::view::{CheckView, RefusedView, ServiceView, StatusView, TargetView};
+use crate::admin::view::{
+    CertificateView, CheckView, RefusedView, ServiceView, StatusView, TargetView,
+};
+use crate::telemetry::escape::Escaped;
+use crate::wire::expiry::{date, time_left};
 
 /// Writes the status of a process.
 pub fn status(out: &mut String, view: &StatusView) -> Result {
@@ -45,6 +49,7 @@ fn service(out: &mut String, view: &ServiceView) -> Result {
         let ago = rough(Duration::from_millis(last.ago_ms));
         writeln!(out, "  last failover {ago} ago: {}", last.summary)?;
     }
+    view.certificates.iter().try_for_each(|view| certificate(out, view))?;
     for check in &view.stray_checks {
         writeln!(out, "  a check of {}, which is no target: {}", check.address, last(check))?;
     }
@@ -66,12 +71,36 @@ fn refused_by(view: &RefusedView) -> String {
     if shown.is_empty() { String::new() } else { format!(" ({})", shown.join(", ")) }
 }
 
+fn certificate(out: &mut String, view: &CertificateView) -> Result {
+    let names = match &view.names[..] {
+        [] => view.subject.clone().unwrap_or_default(),
+        names => names.join(", "),
+    };
+    let name = Escaped(names.as_bytes()).to_string();
+    let name = [view.what.as_str(), &name].join(" ");
+    let good = view
+        .not_after
+        .zip(view.days_left)
+        .map(|(not_after, days)| format!("{}, until {}", time_left(days), date(not_after)));
+    let fingerprint = view.fingerprint.as_ref().map(|all| all.chars().take(12).collect());
+    let file = Some(view.file.clone().unwrap_or_else(|| "in the definition".to_owned()));
+    let rest: Vec<String> = [good, fingerprint, file].into_iter().flatten().collect();
+    writeln!(out, "  {}: {}", name.trim_end(), rest.join(" · "))?;
+    match &view.fault {
+        Some(why) => {
+            writeln!(out, "    ALARM: the file was changed since, and is not taken: {why}")
+        }
+        None => Ok(()),
+    }
+}
+
 fn row(target: &TargetView, leader: Option<&String>) -> [String; 4] {
     let TargetView { name, address, health, live, total, .. } = target;
     let shown = if name == address { name.clone() } else { format!("{name} ({address})") };
     let leads = if leader == Some(name) { ", leads" } else { "" };
     let since = target.since_ms.map(|ms| format!(" for {}", rough(Duration::from_millis(ms))));
     let since = since.unwrap_or_default();
+    let insecure = if target.insecure { ", insecure" } else { "" };
     let rank = target.rank.as_ref().map(|rank| format!(", rank {rank}")).unwrap_or_default();
     let agree = target.witnesses.iter().filter(|witness| witness.agrees).count();
     let witnesses = match target.witnesses.len() {
@@ -83,7 +112,7 @@ fn row(target: &TargetView, leader: Option<&String>) -> [String; 4] {
     let check = target.checks.iter().min_by_key(passed).map(last).unwrap_or_default();
     [
         shown,
-        format!("{health}{since}{leads}{rank}{witnesses}"),
+        format!("{health}{since}{leads}{rank}{witnesses}{insecure}"),
         format!("{live} live of {total}"),
         check,
     ]
@@ -160,6 +189,7 @@ mod tests {
             address: name.to_owned(),
             health: health.to_owned(),
             since_ms: (health != "unchecked").then_some(183_000),
+            insecure: name == "c",
             rank: None,
             live: 1,
             total: 12,
@@ -192,6 +222,23 @@ mod tests {
                 target("b", "down", vec![check("passed", 1), check("connection refused", 4_000)]),
                 target("c", "unchecked", Vec::new()),
             ],
+            certificates: vec![
+                CertificateView {
+                    what: "certificate".to_owned(),
+                    file: Some("/etc/a.pem".to_owned()),
+                    names: vec!["a.test".to_owned(), "b.test".to_owned()],
+                    fingerprint: Some("3fa9c1d2e4f5aaaa".to_owned()),
+                    not_after: Some(1_798_761_600),
+                    days_left: Some(29),
+                    ..CertificateView::default()
+                },
+                CertificateView {
+                    what: "revocation list".to_owned(),
+                    file: Some("/etc/crl.pem".to_owned()),
+                    fault: Some("it cannot be read: there is no such file".to_owned()),
+                    ..CertificateView::default()
+                },
+            ],
             stray_checks: vec![check("connection refused", 40)],
             failovers: vec![FailoverView {
                 ago_ms: 61_000,
@@ -214,8 +261,11 @@ redis on 0.0.0.0:6379 · balance leader (inferred from the checks)
   target          health               sessions      last check
   127.0.0.1:7001  up for 3m 3s, leads  1 live of 12  120ms ago: passed
   b               down for 3m 3s       1 live of 12  4s ago: connection refused
-  c               unchecked            1 live of 12
+  c               unchecked, insecure  1 live of 12
   last failover 1m 1s ago: from b to 127.0.0.1:7001
+  certificate a.test, b.test: good for 29 days, until 2027-01-01 · 3fa9c1d2e4f5 · /etc/a.pem
+  revocation list: /etc/crl.pem
+    ALARM: the file was changed since, and is not taken: it cannot be read: there is no such file
   a check of 127.0.0.1:7001, which is no target: 40ms ago: connection refused
 "
         );

@@ -7,7 +7,7 @@ use crate::config::place::Segment;
 use crate::config::references::Pinned;
 use crate::config::tls::{ClientAuth, Held, Source, Termination, Versions};
 use crate::telemetry::escape::Escaped;
-use crate::wire::expiry::time_left;
+use crate::wire::expiry::{days_left, time_left};
 
 /// What its clients speak; empty where they speak what they like.
 pub fn clients(service: &Service) -> String {
@@ -47,7 +47,7 @@ fn certificate(held: &Held) -> String {
         names => names.join(", "),
     };
     let names = Escaped(names.as_bytes()).to_string();
-    format!("shown {} for {names}, {}", held.source, time_left(facts.not_after, now()))
+    format!("shown {} for {names}, {}", held.source, time_left(days_left(facts.not_after, now())))
 }
 
 /// The time of now, in seconds since 1970.

@@ -19,6 +19,7 @@ pub mod http_request;
 pub mod json;
 pub mod layers;
 pub mod load;
+pub mod lookout;
 pub mod merge;
 pub mod model;
 pub mod named;

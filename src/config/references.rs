@@ -1,7 +1,7 @@
 //! What the references of a definition turned out to mean: for people, and for whoever takes a
 //! certificate out of the store.
 
-use crate::config::place::KeyPath;
+use crate::config::place::{KeyPath, Segment};
 use crate::config::tls::Source;
 use crate::wire::certificate::{Digest, Facts};
 
@@ -26,6 +26,30 @@ pub struct Referred {
     /// The certificate that is used; `None`: a revocation list, a key to pin, the authorities of
     /// targets.
     pub facts: Option<Facts>,
+}
+
+// === impl Referred ===
+
+impl Referred {
+    /// What it is to its service, in words.
+    pub fn what(&self) -> String {
+        let key = |index: usize| match self.at.segments().get(index) {
+            Some(Segment::Key(key)) => key.as_str(),
+            Some(Segment::Index(_)) | None => "",
+        };
+        match key(0) {
+            "certificates" => "certificate".to_owned(),
+            "upstream_certificates" => format!("certificate for {}", key(1)),
+            "client_certificates" if self.facts.as_ref().is_some_and(|it| it.is_authority) => {
+                "authority of clients".to_owned()
+            }
+            "client_certificates" => "listed client certificate".to_owned(),
+            "client_crl" => "revocation list".to_owned(),
+            "pinned_public_keys" => format!("pinned key of {}", key(1)),
+            "proxy" => "authorities of targets".to_owned(),
+            _ => self.at.to_string(),
+        }
+    }
 }
 
 /// What a pin means.

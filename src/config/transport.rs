@@ -109,6 +109,13 @@ fn own_name(address: &TargetAddress) -> Option<ServerName<'static>> {
 
 // === impl Policy ===
 
+impl Policy {
+    /// Is it believed whoever it is?
+    pub fn is_insecure(&self) -> bool {
+        self.trust == Trust::Anyone && self.pins.is_empty()
+    }
+}
+
 impl Hash for Policy {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // What differs most between two of them; `==` looks at the rest.

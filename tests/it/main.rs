@@ -43,6 +43,7 @@ mod referring;
 mod relaying;
 mod reloading;
 mod remembering;
+mod renewing;
 mod reporting;
 mod settings;
 mod shipped;

@@ -99,7 +99,7 @@ pub fn tell_of_idle(
     let spoken = of_targets.chain(of_checks);
     let spoken: Vec<_> =
         spoken.filter_map(|(address, tls)| Some((address, tls.as_deref()?))).collect();
-    if spoken.iter().any(|(_, tls)| tls.trust == Trust::Anyone && tls.pins.is_empty()) {
+    if spoken.iter().any(|(_, tls)| tls.is_insecure()) {
         let what = "targets are believed whoever they are, and so is anybody on the way to them";
         let right = "name their authority as proxy.transport.ssl_ca, or their keys as \
                      pinned_public_keys with pin_only = true";

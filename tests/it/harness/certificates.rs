@@ -1,13 +1,14 @@
 //! Certificates made for one test: an authority, and what it signs.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
     SerialNumber,
 };
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 
 /// An authority, and a folder for what it signs.
 pub(crate) struct Authority {
@@ -81,6 +82,13 @@ impl Authority {
     /// A certificate for these names; the first of them names the file.
     pub(crate) fn issue(&self, names: &[&str]) -> Issued {
         self.issue_as(names, |_| {})
+    }
+
+    /// The same, good for so many seconds from now on, or until so many ago.
+    pub(crate) fn issue_for(&self, names: &[&str], seconds: i64) -> Issued {
+        let now = i64::try_from(UnixTime::now().as_secs()).expect("it is after 1970");
+        let until = Duration::from_secs(u64::try_from(now + seconds).expect("so is that"));
+        self.issue_as(names, |params| params.not_after = rcgen::date_time_ymd(1970, 1, 1) + until)
     }
 
     /// The same, with something changed before it is signed.

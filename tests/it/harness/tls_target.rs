@@ -19,6 +19,8 @@ pub(crate) struct Seen {
     pub(crate) resumed: bool,
     /// The client showed a certificate.
     pub(crate) certified: bool,
+    /// That certificate.
+    pub(crate) shown: Option<Vec<u8>>,
 }
 
 /// A target behind TLS.
@@ -49,11 +51,13 @@ impl TlsTarget {
                     }
                 }
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let shown = connection.peer_certificates().and_then(|chain| chain.first());
                 lock(&seen).push(Seen {
                     name: connection.server_name().map(str::to_owned),
                     alpn: connection.alpn_protocol().map(text),
                     resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-                    certified: connection.peer_certificates().is_some(),
+                    certified: shown.is_some(),
+                    shown: shown.map(|leaf| leaf.to_vec()),
                 });
                 serve(&mut StreamOwned::new(connection, stream));
             }

@@ -1,0 +1,323 @@
+//! Certificate files are watched: what is renewed serves the next handshake, without a reload, and
+//! what is broken changes nothing.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::SerialNumber;
+use rustls::HandshakeKind;
+use serde_json::{Value, json};
+
+use crate::harness::certificates::{Authority, Issued};
+use crate::harness::client::{Ended, exchange};
+use crate::harness::eventually::eventually;
+use crate::harness::identity::{self, Asks, server_config};
+use crate::harness::port::free_port;
+use crate::harness::stagedoor::Stagedoor;
+use crate::harness::target::Target;
+use crate::harness::tls::{Trust, echoed};
+use crate::harness::tls_target::TlsTarget;
+
+/// A service that presents what is in `file`, and who signs that.
+struct World {
+    authority: Authority,
+    target: Target,
+    listen: u16,
+    file: PathBuf,
+}
+
+impl World {
+    fn new() -> Self {
+        let authority = Authority::new("ca");
+        let file = authority.folder().join("presented.pem");
+        std::fs::copy(authority.issue(&["a.test"]).path, &file).unwrap();
+        Self { authority, target: Target::echo(), listen: free_port(), file }
+    }
+
+    fn definition(&self) -> Value {
+        json!({
+            "name": "renewed", "listen_port": self.listen, "listen_address": "127.0.0.1",
+            "protocol": "tls", "certificates": self.file,
+            "proxy": { "target_url": self.target.address().to_string() },
+        })
+    }
+
+    /// Another certificate for the same name.
+    fn renewed(&self) -> Issued {
+        self.authority.issue(&["a.test", "renewed.test"])
+    }
+
+    fn trust(&self) -> Trust {
+        Trust::of(&self.authority).forgetful()
+    }
+
+    /// The certificate that is presented now.
+    fn presented(&self) -> Vec<u8> {
+        let tls = self.trust().connect(self.listen, "a.test").unwrap();
+        tls.conn.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    /// Waits until this one is presented.
+    #[track_caller]
+    fn presents(&self, issued: &Issued) {
+        let expected = der(issued);
+        eventually("it is presented", || (self.presented() == expected).then_some(()));
+    }
+}
+
+fn der(issued: &Issued) -> Vec<u8> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap().to_vec()
+}
+
+/// As a careful tool does it.
+fn rename_over(file: &Path, text: &str) {
+    let beside = file.with_extension("new");
+    std::fs::write(&beside, text).unwrap();
+    std::fs::rename(beside, file).unwrap();
+}
+
+fn both(issued: &Issued) -> String {
+    format!("{}{}", issued.certificate, issued.key)
+}
+
+fn first_service(stagedoor: &Stagedoor) -> Value {
+    stagedoor.json(&["status"])["services"][0].clone()
+}
+
+#[test]
+fn a_renewed_certificate_serves_the_next_handshake_however_it_came_there() {
+    let world = World::new();
+    // Behind two links, as Kubernetes has it.
+    let folder = world.authority.folder();
+    let (data, link) = (folder.join("..data"), folder.join("linked.pem"));
+    let in_folder = |name: &str, issued: &Issued| {
+        std::fs::create_dir(folder.join(name)).unwrap();
+        std::fs::write(folder.join(name).join("linked.pem"), both(issued)).unwrap();
+    };
+    in_folder("one", &world.renewed());
+    std::os::unix::fs::symlink("one", &data).unwrap();
+    std::os::unix::fs::symlink("..data/linked.pem", &link).unwrap();
+    let mut definition = world.definition();
+    definition["certificates"] = json!(link);
+    let stagedoor = Stagedoor::run(&definition);
+    let mut living = world.trust().connect(world.listen, "a.test").unwrap();
+    let mut check = |change: &dyn Fn(&Issued)| {
+        let (renewed, mark) = (world.renewed(), stagedoor.mark());
+        change(&renewed);
+        world.presents(&renewed);
+        let line = stagedoor.logged_after(mark, r#"certificate of service "renewed" renewed"#);
+        assert!(line.contains(": a.test, renewed.test, until "), "{line}");
+        assert_eq!(echoed(&mut living, b"lives"), b"lives");
+    };
+    check(&|renewed| {
+        in_folder("two", renewed);
+        std::os::unix::fs::symlink("two", folder.join("..next")).unwrap();
+        std::fs::rename(folder.join("..next"), &data).unwrap();
+    });
+    check(&|renewed| rename_over(&folder.join("two/linked.pem"), &both(renewed)));
+    check(&|renewed| std::fs::write(&link, both(renewed)).unwrap());
+    assert!(stagedoor.complaints().is_empty(), "{:?}", stagedoor.complaints());
+}
+
+#[test]
+fn a_broken_new_file_is_told_of_once_and_the_old_certificate_stays_until_there_is_a_good_one() {
+    let world = World::new();
+    let stagedoor = Stagedoor::run(&world.definition());
+    let old = world.presented();
+    let (renewed, other) = (world.renewed(), world.authority.issue(&["other.test"]));
+    let check = |change: &dyn Fn(), why: &str| {
+        let mark = stagedoor.mark();
+        change();
+        let line = stagedoor.logged_after(mark, why);
+        assert!(line.contains(" error ") && line.contains("stays in use"), "{line}");
+        assert!(line.contains(&world.file.display().to_string()), "{line}");
+        assert_eq!(world.presented(), old, "{why}");
+        let certificate = &first_service(&stagedoor)["certificates"][0];
+        eventually("status tells the same", || {
+            let fault = first_service(&stagedoor)["certificates"][0]["fault"].clone();
+            fault.as_str().is_some_and(|fault| fault.contains(why)).then_some(())
+        });
+        assert_eq!(certificate["names"], json!(["a.test"]), "what is in use is shown");
+    };
+    let write = |text: &str| rename_over(&world.file, text);
+    // The certificate first and its key a moment later, as with two files that are copied.
+    check(&|| write(&format!("{}{}", renewed.certificate, other.key)), "does not belong to");
+    check(&|| write(&renewed.certificate), "no private key");
+    check(&|| write(&format!("{}{}", both(&renewed), other.key)), "more than one private key");
+    check(&|| write(&both(&renewed)[..500]), "has no end");
+    check(&|| std::fs::remove_file(&world.file).unwrap(), "there is no such file");
+    check(&|| std::fs::create_dir(&world.file).unwrap(), "a folder, not a regular file");
+    let output = stagedoor.command(&["status"]);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(shown.contains("ALARM: the file was changed since, and is not taken"), "{shown}");
+    assert_eq!(stagedoor.complaints().len(), 6, "each once: {:?}", stagedoor.complaints());
+
+    std::fs::remove_dir(&world.file).unwrap();
+    write(&both(&renewed));
+    world.presents(&renewed);
+    eventually("nothing is wrong any more", || {
+        first_service(&stagedoor)["certificates"][0]["fault"].is_null().then_some(())
+    });
+}
+
+#[test]
+fn what_was_edited_beside_it_is_left_for_a_reload() {
+    let world = World::new();
+    let stagedoor = Stagedoor::run(&world.definition());
+    std::fs::write(stagedoor.file(), "{ half").unwrap();
+    let renewed = world.renewed();
+    rename_over(&world.file, &both(&renewed));
+    world.presents(&renewed);
+    assert!(stagedoor.complaints().is_empty(), "{:?}", stagedoor.complaints());
+    // A reload that is refused takes nothing back, and does not end the watch.
+    assert!(!stagedoor.command(&["reload"]).status.success());
+    assert_eq!(world.presented(), der(&renewed));
+    let again = world.renewed();
+    rename_over(&world.file, &both(&again));
+    world.presents(&again);
+    // So it is with one that is refused for a broken certificate.
+    std::fs::write(stagedoor.file(), world.definition().to_string()).unwrap();
+    rename_over(&world.file, &again.certificate);
+    assert!(!stagedoor.command(&["reload"]).status.success());
+    assert_eq!(world.presented(), der(&again));
+}
+
+#[test]
+fn a_reload_takes_a_renewed_certificate_at_once_and_says_so() {
+    let world = World::new();
+    let stagedoor = Stagedoor::run(&world.definition());
+    let renewed = world.renewed();
+    rename_over(&world.file, &both(&renewed));
+    let output = stagedoor.command(&["reload"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(world.presented(), der(&renewed));
+    // Whoever was first has said it, the reload or the watch.
+    stagedoor.logged(r#"certificate of service "renewed" renewed: a.test, renewed.test"#);
+}
+
+#[test]
+fn clients_that_are_taken_back_are_refused_without_a_reload() {
+    let world = World::new();
+    let clients = Authority::new("clients");
+    let issue = |name, serial: u64| {
+        clients.issue_as(&[name], |params| params.serial_number = Some(SerialNumber::from(serial)))
+    };
+    let (stays, goes) = (issue("stays", 65), issue("goes", 66));
+    let list = clients.folder().join("revoked.pem");
+    std::fs::write(&list, clients.revoke(&[1])).unwrap();
+    let mut definition = world.definition();
+    definition["use_mutual_tls_auth"] = json!(true);
+    definition["client_certificates"] = json!(clients.path());
+    definition["client_crl"] = json!(list);
+    let stagedoor = Stagedoor::run(&definition);
+    let [stays, goes] = [&stays, &goes].map(|one| Trust::of(&world.authority).showing(one));
+    for trust in [&stays, &goes] {
+        let mut tls = trust.connect(world.listen, "a.test").unwrap();
+        assert_eq!(echoed(&mut tls, b"x"), b"x");
+    }
+    rename_over(&list, &clients.revoke(&[66]));
+    stagedoor.logged(r#"revocation list of service "renewed" renewed"#);
+    // Not even by a ticket from before.
+    assert!(goes.refused(world.listen, "a.test").contains("alert"));
+    let mut served = stays.connect(world.listen, "a.test").unwrap();
+    assert_eq!(echoed(&mut served, b"x"), b"x");
+
+    // Another authority: tickets of the old one are worth nothing, sessions go on.
+    std::fs::write(clients.folder().join("authority.pem"), Authority::new("others").pem()).unwrap();
+    stagedoor.logged(r#"authority of clients of service "renewed" renewed"#);
+    assert!(stays.refused(world.listen, "a.test").contains("alert"));
+    assert_eq!(echoed(&mut served, b"lives"), b"lives");
+}
+
+#[test]
+fn tickets_outlive_a_renewed_certificate() {
+    let world = World::new();
+    let stagedoor = Stagedoor::run(&world.definition());
+    let trust = Trust::of(&world.authority);
+    let mut tls = trust.connect(world.listen, "a.test").unwrap();
+    assert_eq!(echoed(&mut tls, b"x"), b"x");
+    rename_over(&world.file, &both(&world.renewed()));
+    stagedoor.logged("renewed: a.test");
+    let tls = trust.connect(world.listen, "a.test").unwrap();
+    assert_eq!(tls.conn.handshake_kind(), Some(HandshakeKind::Resumed));
+}
+
+#[test]
+fn what_is_shown_to_targets_is_renewed_and_they_stay_up() {
+    let (targets, ours) = (identity::Authority::new(), identity::Authority::new());
+    let server = server_config(&targets.sign(&["127.0.0.1"]), Asks::Certificate(&ours));
+    let (target, listen) = (TlsTarget::echo(server), free_port());
+    let (first, second) = (ours.sign(&["client"]), ours.sign(&["client"]));
+    let file = first.file_in(ours.folder(), "client.pem");
+    let stagedoor = Stagedoor::run(&json!({
+        "name": "checked", "listen_port": listen, "listen_address": "127.0.0.1",
+        "upstream_certificates": { "*": file },
+        "uptime_tests": { "check_list": [{ "url": target.url() }] },
+        "proxy": {
+            "enable_load_balancing": true, "target_list": [target.url()],
+            "check_host_against_uptime_tests": true,
+            "transport": { "ssl_ca": targets.file() },
+        },
+    }));
+    eventually("the target is up", || {
+        (first_service(&stagedoor)["targets"][0]["health"] == "up").then_some(())
+    });
+    let mark = stagedoor.mark();
+    rename_over(&file, &second.pem());
+    stagedoor.logged_after(mark, r#"certificate for * of service "checked" renewed: client"#);
+    let shown = |identity: &identity::Identity| Some(identity.der().to_vec());
+    assert_eq!(exchange(listen, b"hello"), (b"hello".to_vec(), Ended::Cleanly));
+    eventually("sessions and checks show the new one", || {
+        let seen = target.seen();
+        (seen.iter().filter(|seen| seen.shown == shown(&second)).count() >= 2).then_some(())
+    });
+    assert!(target.seen().iter().any(|seen| seen.shown == shown(&first)), "before that, the old");
+    let says = |line: &&String| line.contains("unknown") || line.contains(" is down");
+    let log = stagedoor.log();
+    assert_eq!(log.iter().skip(mark).find(says), None, "what is known of it is kept");
+    assert_eq!(first_service(&stagedoor)["targets"][0]["health"], "up");
+}
+
+#[test]
+fn the_end_of_a_certificate_is_told_in_time_and_shown() {
+    const DAY: i64 = 86_400;
+    let world = World::new();
+    let authority = &world.authority;
+    let named = |name: &str, left: i64| authority.issue_for(&[name], left * DAY + 3_600).path;
+    let mut definition = world.definition();
+    definition["certificates"] = json!([
+        named("far.test", 31),
+        named("month.test", 29),
+        named("week.test", 6),
+        named("day.test", 0),
+        named("past.test", -2),
+    ]);
+    let stagedoor = Stagedoor::run(&definition);
+    let check = |text: &str, level: &str| {
+        let line = stagedoor.logged(text);
+        assert!(line.contains(level) && line.contains(": renew it"), "{line}");
+        assert!(line.contains(r#"certificate of service "renewed" ("#), "{line}");
+    };
+    check("month.test) expires in 29 days, on 20", " warn ");
+    check("week.test) expires in 6 days", " warn ");
+    check("day.test) expires within a day", " warn ");
+    check("past.test) has expired on 20", " error ");
+    let status = first_service(&stagedoor);
+    let certificates = status["certificates"].as_array().unwrap();
+    let shown = |key: &str| certificates.iter().map(|one| one[key].clone()).collect::<Vec<_>>();
+    assert_eq!(shown("expiry"), ["far", "30 days", "7 days", "1 day", "expired"]);
+    assert_eq!(shown("days_left"), [31, 29, 6, 0, -2]);
+    assert!(certificates.iter().all(|one| one["not_after"].is_i64()), "{status}");
+    let output = stagedoor.command(&["status"]);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(shown.contains("certificate week.test: good for 6 days, until 20"), "{shown}");
+
+    // A renewed one is told as such, and nothing of its end.
+    let mark = stagedoor.mark();
+    authority.issue_for(&["week.test"], 90 * DAY);
+    stagedoor.logged_after(mark, "renewed: week.test, until 20");
+    let log = stagedoor.log();
+    let again = |line: &&String| line.contains("expire") && line.contains("month.test");
+    assert_eq!(log.iter().skip(mark).find(again), None, "each is told once");
+}
