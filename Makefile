@@ -1,6 +1,6 @@
 # The doors a newcomer uses. `make` alone lists them.
 
-.PHONY: help demo run test quick lint doc chaos bench-failover tools clean
+.PHONY: help demo run test quick lint doc chaos fuzz bench-failover tools clean
 .DEFAULT_GOAL := help
 
 help: ## list these
@@ -31,6 +31,13 @@ doc:
 
 chaos: ## a thousand of each fault under traffic
 	STAGEDOOR_CHAOS=1000 cargo test --features chaos --test it chaos -- --nocapture
+
+fuzz: ## a minute of any bytes for each reader of what strangers send
+	PROPTEST_CASES=100000 cargo test --features chaos --lib wire::proxy_header
+	@command -v cargo-fuzz >/dev/null 2>&1 || cargo install --locked --quiet cargo-fuzz
+	@mkdir -p fuzz/corpus/header fuzz/corpus/hello
+	cargo fuzz run -s none header fuzz/corpus/header fuzz/seeds/header -- -max_total_time=60 -max_len=4200
+	cargo fuzz run -s none hello fuzz/corpus/hello fuzz/seeds/hello -- -max_total_time=60
 
 bench-failover: tools ## what failovers of real servers take, with their timelines (RUNS=3)
 	STAGEDOOR_RUNS=$(or $(RUNS),3) cargo bench --bench failover
