@@ -20,6 +20,7 @@ use crate::proxy::admission::{Admission, admit};
 use crate::proxy::live::{HelloPort, LiveCell, LivePort, LiveService};
 use crate::proxy::meter::Meter;
 use crate::proxy::outcome::{Ending, Ledger};
+use crate::proxy::turnstile::in_turns;
 use crate::routing::hello::{HelloTable, NoAnswer};
 
 /// A client whose service is known.
@@ -152,8 +153,9 @@ async fn end_tls(
         return Err(Ending::Hindered(why));
     };
     let handshake = StartHandshake::from_parts(hello.accepted, Stream::from(client));
-    let handshake = handshake.into_stream(Arc::clone(tls.config()));
-    match timeout_at(until, handshake).await {
+    // Its first step, and the dearest, is taken before there is a stream.
+    let handshake = async { handshake.into_stream(Arc::clone(tls.config())).await };
+    match timeout_at(until, in_turns(handshake)).await {
         Ok(Ok(stream)) => {
             if let Err(error) = tls.judge_resumed(stream.get_ref().1) {
                 stream.get_ref().0.socket().abort();

@@ -6,6 +6,7 @@ pub mod greeting;
 pub mod header;
 pub mod listener;
 pub mod sockets;
+pub mod turnstile;
 
 pub mod router;
 pub mod session;

@@ -22,6 +22,7 @@ mod failover;
 mod faults;
 mod floors;
 mod formats;
+mod handshaking;
 mod holding;
 mod meaning;
 mod mutual;

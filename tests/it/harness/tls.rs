@@ -91,6 +91,16 @@ impl Trust {
         Ok(tls)
     }
 
+    /// The first message of a client of `name`.
+    pub(crate) fn hello(&self, name: &str) -> Vec<u8> {
+        let name = ServerName::try_from(name.to_owned()).expect("it is a name");
+        let mut connection = ClientConnection::new(Arc::new(self.0.clone()), name)
+            .expect("the configuration is sound");
+        let mut hello = Vec::new();
+        connection.write_tls(&mut hello).expect("a vector takes it");
+        hello
+    }
+
     /// Is refused; with which words.
     pub(crate) fn refused(&self, port: u16, name: &str) -> String {
         let read = |mut tls: Tls| tls.read(&mut [0]).map(|count| format!("{count} bytes came"));
