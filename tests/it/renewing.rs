@@ -1,21 +1,19 @@
 //! Certificate files are watched: what is renewed serves the next handshake, without a reload, and
 //! what is broken changes nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rcgen::SerialNumber;
 use rustls::HandshakeKind;
 use serde_json::{Value, json};
 
-use crate::harness::certificates::{Authority, Issued};
-use crate::harness::client::{Ended, exchange};
+use crate::harness::certificates::{Authority, Issued, rename_over};
 use crate::harness::eventually::eventually;
-use crate::harness::identity::{self, Asks, server_config};
 use crate::harness::port::free_port;
 use crate::harness::stagedoor::Stagedoor;
 use crate::harness::target::Target;
 use crate::harness::tls::{Trust, echoed};
-use crate::harness::tls_target::TlsTarget;
 
 /// A service that presents what is in `file`, and who signs that.
 struct World {
@@ -68,13 +66,6 @@ fn der(issued: &Issued) -> Vec<u8> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
     CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap().to_vec()
-}
-
-/// As a careful tool does it.
-fn rename_over(file: &Path, text: &str) {
-    let beside = file.with_extension("new");
-    std::fs::write(&beside, text).unwrap();
-    std::fs::rename(beside, file).unwrap();
 }
 
 fn both(issued: &Issued) -> String {
@@ -244,42 +235,6 @@ fn tickets_outlive_a_renewed_certificate() {
 }
 
 #[test]
-fn what_is_shown_to_targets_is_renewed_and_they_stay_up() {
-    let (targets, ours) = (identity::Authority::new(), identity::Authority::new());
-    let server = server_config(&targets.sign(&["127.0.0.1"]), Asks::Certificate(&ours));
-    let (target, listen) = (TlsTarget::echo(server), free_port());
-    let (first, second) = (ours.sign(&["client"]), ours.sign(&["client"]));
-    let file = first.file_in(ours.folder(), "client.pem");
-    let stagedoor = Stagedoor::run(&json!({
-        "name": "checked", "listen_port": listen, "listen_address": "127.0.0.1",
-        "upstream_certificates": { "*": file },
-        "uptime_tests": { "check_list": [{ "url": target.url() }] },
-        "proxy": {
-            "enable_load_balancing": true, "target_list": [target.url()],
-            "check_host_against_uptime_tests": true,
-            "transport": { "ssl_ca": targets.file() },
-        },
-    }));
-    eventually("the target is up", || {
-        (first_service(&stagedoor)["targets"][0]["health"] == "up").then_some(())
-    });
-    let mark = stagedoor.mark();
-    rename_over(&file, &second.pem());
-    stagedoor.logged_after(mark, r#"certificate for * of service "checked" renewed: client"#);
-    let shown = |identity: &identity::Identity| Some(identity.der().to_vec());
-    assert_eq!(exchange(listen, b"hello"), (b"hello".to_vec(), Ended::Cleanly));
-    eventually("sessions and checks show the new one", || {
-        let seen = target.seen();
-        (seen.iter().filter(|seen| seen.shown == shown(&second)).count() >= 2).then_some(())
-    });
-    assert!(target.seen().iter().any(|seen| seen.shown == shown(&first)), "before that, the old");
-    let says = |line: &&String| line.contains("unknown") || line.contains(" is down");
-    let log = stagedoor.log();
-    assert_eq!(log.iter().skip(mark).find(says), None, "what is known of it is kept");
-    assert_eq!(first_service(&stagedoor)["targets"][0]["health"], "up");
-}
-
-#[test]
 fn the_end_of_a_certificate_is_told_in_time_and_shown() {
     const DAY: i64 = 86_400;
     let world = World::new();
@@ -320,4 +275,74 @@ fn the_end_of_a_certificate_is_told_in_time_and_shown() {
     let log = stagedoor.log();
     let again = |line: &&String| line.contains("expire") && line.contains("month.test");
     assert_eq!(log.iter().skip(mark).find(again), None, "each is told once");
+}
+
+#[test]
+fn no_handshake_fails_while_certificates_are_renewed() {
+    let world = World::new();
+    let stagedoor = Stagedoor::run(&world.definition());
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let mut tls = world.trust().connect(world.listen, "a.test").unwrap();
+                    assert_eq!(echoed(&mut tls, b"x"), b"x");
+                }
+            });
+        }
+        for _ in 0..20 {
+            let renewed = world.renewed();
+            rename_over(&world.file, &both(&renewed));
+            assert!(stagedoor.command(&["reload"]).status.success());
+            assert_eq!(world.presented(), der(&renewed), "from the answer on");
+        }
+        for _ in 0..2 {
+            let renewed = world.renewed();
+            rename_over(&world.file, &both(&renewed));
+            world.presents(&renewed);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(first_service(&stagedoor)["failed_handshakes"], 0);
+}
+
+#[test]
+fn whatever_is_reloaded_meanwhile_the_newest_is_served() {
+    let world = World::new();
+    let stagedoor = Stagedoor::run(&world.definition());
+    std::thread::scope(|scope| {
+        for _ in 0..5 {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    rename_over(&world.file, &both(&world.renewed()));
+                    stagedoor.command(&["reload"]);
+                }
+            });
+        }
+    });
+    let newest = world.renewed();
+    rename_over(&world.file, &both(&newest));
+    world.presents(&newest);
+    let definition = std::fs::read_to_string(stagedoor.file()).unwrap();
+    std::fs::write(stagedoor.file(), definition.replace("renewed", "called otherwise")).unwrap();
+    assert!(stagedoor.command(&["reload"]).status.success());
+    let again = world.renewed();
+    rename_over(&world.file, &both(&again));
+    world.presents(&again);
+}
+
+#[cfg(feature = "chaos")]
+#[test]
+fn the_watch_goes_on_when_whoever_keeps_it_falls_or_its_thread_dies() {
+    let world = World::new();
+    let stagedoor = Stagedoor::run(&world.definition());
+    for (component, fault) in
+        [("certificates", "panic"), ("certificates", "stop"), ("arbiter/control", "kill")]
+    {
+        eventually("it is hit", || stagedoor.hit(component, fault).then_some(()));
+        let renewed = world.renewed();
+        rename_over(&world.file, &both(&renewed));
+        world.presents(&renewed);
+    }
 }

@@ -112,6 +112,13 @@ impl Authority {
     }
 }
 
+/// Replaces a file as a careful tool does: at no time it is half there.
+pub(crate) fn rename_over(file: &Path, text: &str) {
+    let beside = file.with_extension(format!("{:08x}", fastrand::u32(..)));
+    std::fs::write(&beside, text).expect("the folder is writable");
+    std::fs::rename(beside, file).expect("it can be renamed");
+}
+
 fn made_key() -> KeyPair {
     KeyPair::generate().expect("there is randomness")
 }
