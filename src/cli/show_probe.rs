@@ -111,6 +111,7 @@ fn entry(entry: &Entry) -> Value {
         Event::Heard { text, length } => ("heard", Some(text.clone()), Some(*length)),
         Event::Met(command) => ("met", Some(command.clone()), None),
         Event::Waited(pause) => ("waited", Some(format!("{pause:?}")), None),
+        Event::Overslept(pause) => ("overslept", Some(format!("{pause:?}")), None),
         Event::Closed => ("closed", None, None),
         Event::Error(words) => ("error", Some(words.clone()), None),
         Event::Ranked(Ok(rank)) => ("ranked", Some(rank.to_string()), None),

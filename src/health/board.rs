@@ -218,6 +218,18 @@ impl ServiceBoard {
         awaited.chain(witnesses).chain(told).min()
     }
 
+    /// Nobody ran us for so long: whoever is waited for has that much longer.
+    pub fn overslept(&mut self, pause: Duration) {
+        let waited_for = |record: &&mut Arc<TargetRecord>| record.awaited_until.is_some();
+        for record in self.targets.values_mut().filter(waited_for) {
+            let record = Arc::make_mut(record);
+            record.awaited_until = record.awaited_until.map(|until| until + pause);
+        }
+        if let Some(panel) = &mut self.panel {
+            panel.overslept(pause);
+        }
+    }
+
     /// What is published of the service.
     pub fn health(&self) -> &Arc<ServiceHealth> {
         &self.published

@@ -74,6 +74,21 @@ fn nobody_is_waited_for_longer_than_its_timeout_and_a_little() {
 }
 
 #[test]
+fn time_in_which_nobody_ran_us_is_no_time_in_which_a_target_was_silent() {
+    let mut desk = balanced("ab");
+    desk.says("a+");
+    let due = desk.board.next_deadline().unwrap();
+    desk.board.overslept(Duration::from_secs(30));
+    assert_eq!(desk.board.next_deadline(), Some(due + Duration::from_secs(30)));
+    assert_eq!(brief(&desk.after(Duration::from_secs(30))), [""; 0]);
+    assert!(desk.board.health().awaiting_first);
+    // Whoever has been heard is not waited for again.
+    desk.says("b+");
+    desk.board.overslept(Duration::from_secs(30));
+    assert_eq!(desk.board.next_deadline(), None);
+}
+
+#[test]
 fn a_target_with_several_checks_is_up_only_if_all_of_them_pass() {
     let one = service("a", Balance::RoundRobin);
     let checks = vec![check_of('a', 'a', Script::default()), check_of('a', 'z', Script::default())];

@@ -13,6 +13,7 @@ use crate::config::check::{
 };
 use crate::config::http_request::HttpRequest;
 use crate::config::model::{Balance, Service};
+use crate::health::awake::AwakeTime;
 use crate::health::board::ServiceBoard;
 use crate::health::board_harness::{check_of, key, service};
 use crate::health::checker::pause;
@@ -94,15 +95,15 @@ impl Target {
 
     /// One run of a check, from its first step: what a dial comes to, and then the run itself.
     async fn probed(self, check: &Check) -> Transcript {
-        let (started, deadline) = (Instant::now(), Instant::now() + check.timeout);
+        let time = AwakeTime::of(check.timeout);
         let failed = |kind| {
             let verdict = Verdict::Failed(Fault::unstepped(kind));
-            Transcript::of_verdict(verdict, started.elapsed())
+            Transcript::of_verdict(verdict, time.elapsed())
         };
         match self.now() {
             State::Refusing => return failed(FaultKind::Refused),
             State::Silent => {
-                sleep_until(deadline).await;
+                sleep_until(time.deadline()).await;
                 return failed(FaultKind::TimedOut);
             }
             State::Well | State::Wrong | State::Hung => {}
@@ -111,10 +112,10 @@ impl Target {
         let server = tokio::spawn(self.serve(theirs));
         let transcript = match &check.kind {
             CheckKind::Script(script) => {
-                let run = Run { script, target: &check.address, started, deadline };
+                let run = Run { script, target: &check.address, time: &time };
                 run_script(ours, run).await
             }
-            CheckKind::Http(request) => run_http(ours, request, started, deadline).await,
+            CheckKind::Http(request) => run_http(ours, request, &time).await,
             CheckKind::Postgres(_) => panic!("no setting has one"),
         };
         server.abort();

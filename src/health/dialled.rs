@@ -1,13 +1,19 @@
 //! A probe from its first step: resolve, dial, complete the TLS handshake where there is one, then
 //! run what the check asks. Never later than the check's timeout, and always with a verdict.
+//! The timeout is the target's: time in which we were not run ourselves does not count (`awake`).
 //!
 //! A reset is no verdict yet: it may be a process that died, or one that lives and closed this
 //! connection only, as Redis does to all its clients when Sentinel promotes it. So it is asked once
 //! more at once: where a process died nobody listens, or whoever forwards for it resets again.
+//!
+//! Nor is anything one that we slept through for as long as a run may last: what was heard may be
+//! as old, and what failed may have failed by our silence. It is asked afresh.
 
-use tokio::time::Instant;
+use std::io;
+use std::time::Duration;
 
 use crate::config::check::{Check, CheckKind};
+use crate::health::awake::{AwakeTime, Overdue};
 use crate::health::fault::{Fault, FaultKind};
 use crate::health::http_probe::run_http;
 use crate::health::postgres_probe::{PostgresRun, run_postgres};
@@ -15,8 +21,8 @@ use crate::health::probe::{Run, run_script};
 use crate::health::transcript::Transcript;
 use crate::health::verdict::{OwnTrouble, Stage, Verdict};
 use crate::net::connect::connect;
-use crate::net::connectors::Connectors;
-use crate::net::dial::{DialError, DialFault};
+use crate::net::connectors::{Connector, Connectors};
+use crate::net::dial::{Destination, DialError, DialFault};
 use crate::net::names::NameBook;
 use crate::net::peer::Peer;
 use crate::net::tls_fault::date;
@@ -31,12 +37,22 @@ const SUBJECT: usize = 100;
 
 /// Probes once: on the road that sessions take, to the address that they dial.
 pub async fn probe(check: &Check, names: &NameBook, connectors: &Connectors) -> Transcript {
-    let started = Instant::now();
-    let first = ask(check, (names, connectors), started).await;
-    if !is_reset(&first.verdict) {
-        return first;
+    let time = AwakeTime::of(check.timeout);
+    let first = ask(check, (names, connectors), &time).await;
+    if time.overslept() >= check.timeout {
+        let first = first.overslept(time.overslept());
+        let time = AwakeTime::of(check.timeout);
+        return ask(check, (names, connectors), &time).await.after(first);
     }
-    ask(check, (names, connectors), started).await.after(first)
+    let transcript = if is_reset(&first.verdict) {
+        ask(check, (names, connectors), &time).await.after(first)
+    } else {
+        first
+    };
+    match time.overslept() {
+        Duration::ZERO => transcript,
+        pause => transcript.overslept(pause),
+    }
 }
 
 fn is_reset(verdict: &Verdict) -> bool {
@@ -49,41 +65,38 @@ fn is_reset(verdict: &Verdict) -> bool {
 async fn ask(
     check: &Check,
     (names, connectors): (&NameBook, &Connectors),
-    started: Instant,
+    time: &AwakeTime,
 ) -> Transcript {
-    let deadline = started + check.timeout;
     let destination = match names.resolve(&check.address) {
         Ok(destination) => destination,
         Err(error) => {
             let trouble = Verdict::CouldNotRun(OwnTrouble::Name(error.to_string()));
-            return Transcript::of_verdict(trouble, started.elapsed());
+            return Transcript::of_verdict(trouble, time.elapsed());
         }
     };
     let connector = match check.tls.as_ref().map(|policy| connectors.of(policy)).transpose() {
         Ok(connector) => connector,
         Err(error) => {
             let trouble = Verdict::CouldNotRun(OwnTrouble::Tls(error.to_string()));
-            return Transcript::of_verdict(trouble, started.elapsed());
+            return Transcript::of_verdict(trouble, time.elapsed());
         }
     };
     let header = check.header.map(header_of).unwrap_or_default();
-    let tuning = Tuning::default();
-    let connected = connect(&destination, &header, connector.as_deref(), deadline, &tuning).await;
-    let peer = match connected {
+    let peer = match connect_in(time, &destination, &header, connector.as_deref()).await {
         Ok(peer) => peer,
-        Err(error) => return Transcript::of_verdict(of_dial(&error), started.elapsed()),
+        Err(error) => return Transcript::of_verdict(of_dial(&error), time.elapsed()),
     };
-    let connected = started.elapsed();
-    let secured = secured(&peer).map(|said| (started.elapsed(), said));
+    let connected = time.elapsed();
+    let secured = secured(&peer).map(|said| (time.elapsed(), said));
     let transcript = match &check.kind {
         CheckKind::Script(script) => {
             let target = check.about.as_ref().unwrap_or(&check.address);
-            let run = Run { script, target, started, deadline };
+            let run = Run { script, target, time };
             run_script(peer, run).await
         }
-        CheckKind::Http(request) => run_http(peer, request, started, deadline).await,
+        CheckKind::Http(request) => run_http(peer, request, time).await,
         CheckKind::Postgres(asked) => {
-            let run = PostgresRun { check: asked, target: &check.address, started, deadline };
+            let run = PostgresRun { check: asked, target: &check.address, time };
             run_postgres(peer, run).await
         }
     };
@@ -98,6 +111,39 @@ async fn ask(
 /// that it does not know whose it is.
 fn header_of(version: Version) -> Vec<u8> {
     write(&Header { version, origin: Origin::Local, tlvs: Tlvs::default() })
+}
+
+/// Connects within the time that is left. An attempt that we slept through is made again.
+async fn connect_in(
+    time: &AwakeTime,
+    destination: &Destination,
+    header: &[u8],
+    connector: Option<&Connector>,
+) -> Result<Peer, DialError> {
+    loop {
+        let (slept, deadline) = (time.overslept(), time.deadline_on_the_clock());
+        let tuning = Tuning::default();
+        let attempt = connect(destination, header, connector, deadline, &tuning);
+        let error = match time.wait(time.deadline(), attempt).await {
+            Ok(Ok(peer)) => return Ok(peer),
+            Ok(Err(error)) => error,
+            Err(Overdue) => DialError {
+                fault: DialFault::TimedOut,
+                destination: destination.clone(),
+                source: None,
+            },
+        };
+        let is_ours = time.overslept() > slept && time.now() < time.deadline();
+        if !is_ours || !is_timeout(&error) {
+            return Err(error);
+        }
+    }
+}
+
+fn is_timeout(error: &DialError) -> bool {
+    let source = error.source.as_ref();
+    error.fault == DialFault::TimedOut
+        || source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)
 }
 
 /// What a handshake agreed on, and with whom.

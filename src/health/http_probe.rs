@@ -14,9 +14,9 @@ use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout_at};
 
 use crate::config::http_request::HttpRequest;
+use crate::health::awake::{AwakeTime, Overdue};
 use crate::health::fault::{Fault, FaultKind};
 use crate::health::shown::Masker;
 use crate::health::transcript::{Event, Recorder, Transcript};
@@ -28,37 +28,31 @@ const HEAD: usize = 64 * 1024;
 /// An answer may have this many headers.
 const HEADERS: usize = 256;
 
-/// Asks once over `stream`, which is connected. Times count from `started`, before connecting;
-/// the whole must be over by `deadline`.
-pub async fn run_http<S>(
-    stream: S,
-    request: &HttpRequest,
-    started: Instant,
-    deadline: Instant,
-) -> Transcript
+/// Asks once over `stream`, which is connected. `time` began before connecting.
+pub async fn run_http<S>(stream: S, request: &HttpRequest, time: &AwakeTime) -> Transcript
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut recorder = Recorder::new(Masker::default());
-    recorder.note(started.elapsed(), None, Event::Connected);
+    recorder.note(time.elapsed(), None, Event::Connected);
     let verdict = match build(request) {
         Err(words) => Verdict::CouldNotRun(OwnTrouble::Request(words)),
         Ok(built) => {
             let text = shown(request);
             let length = request.body.len();
-            recorder.note(started.elapsed(), None, Event::Sent { text, length });
-            match timeout_at(deadline, ask(stream, built)).await {
-                Err(_elapsed) => Verdict::Failed(Fault::unstepped(FaultKind::TimedOut)),
+            recorder.note(time.elapsed(), None, Event::Sent { text, length });
+            match time.wait(time.deadline(), ask(stream, built)).await {
+                Err(Overdue) => Verdict::Failed(Fault::unstepped(FaultKind::TimedOut)),
                 Ok(Err(error)) => judge_error(&error),
                 Ok(Ok(status)) => {
                     let text = format!("HTTP/1.1 {status}");
-                    recorder.note(started.elapsed(), None, Event::Heard { text, length: 0 });
+                    recorder.note(time.elapsed(), None, Event::Heard { text, length: 0 });
                     judge(status.as_u16(), &request.expect_status)
                 }
             }
         }
     };
-    recorder.finish(started.elapsed(), verdict)
+    recorder.finish(time.elapsed(), verdict)
 }
 
 /// Sends the request and waits for the head of the answer.
@@ -178,8 +172,7 @@ mod tests {
             theirs.write_all(&answer).await.ok();
             String::from_utf8(heard[..length].to_vec()).unwrap()
         });
-        let started = Instant::now();
-        let transcript = run_http(ours, request, started, started + TIMEOUT).await;
+        let transcript = run_http(ours, request, &AwakeTime::of(TIMEOUT)).await;
         (transcript, server.await.unwrap())
     }
 
@@ -224,8 +217,7 @@ mod tests {
         assert!(sent.contains("hunter2") && !transcript.to_string().contains("hunter2"));
         let mut bad = request();
         bad.headers = vec![("X-Key".to_owned(), "hunter2\n".to_owned())];
-        let started = Instant::now();
-        let transcript = run_http(duplex(1).0, &bad, started, started + TIMEOUT).await;
+        let transcript = run_http(duplex(1).0, &bad, &AwakeTime::of(TIMEOUT)).await;
         assert_eq!(
             transcript.verdict.to_string(),
             "the check could not run: its request is not valid HTTP: header \"X-Key\""
@@ -262,8 +254,7 @@ mod tests {
             sleep(TIMEOUT * 100).await;
             drop(theirs);
         });
-        let started = Instant::now();
-        let transcript = run_http(ours, &request(), started, started + TIMEOUT).await;
+        let transcript = run_http(ours, &request(), &AwakeTime::of(TIMEOUT)).await;
         silent.abort();
         assert_eq!(transcript.verdict.to_string(), "no answer in time");
         assert_eq!(transcript.took, TIMEOUT);

@@ -12,6 +12,7 @@ pub mod recall;
 pub mod report;
 pub mod staff;
 
+pub mod awake;
 pub mod board;
 #[cfg(test)]
 mod board_harness;

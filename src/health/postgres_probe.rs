@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::check::PostgresCheck;
 use crate::config::names::TargetAddress;
+use crate::health::awake::{AwakeTime, Overdue};
 use crate::health::codecs::login::Challenge;
 use crate::health::codecs::postgres::{Conversation, Do};
 use crate::health::codecs::steps::Note;
@@ -32,10 +33,8 @@ pub struct PostgresRun<'a> {
     pub check: &'a PostgresCheck,
     /// Fills `${target.host}` and `${target.port}`.
     pub target: &'a TargetAddress,
-    /// When the check began, before connecting: times in the transcript count from here.
-    pub started: Instant,
-    /// When it must be over.
-    pub deadline: Instant,
+    /// Began before connecting: times in the transcript count from there.
+    pub time: &'a AwakeTime,
 }
 
 /// Runs a check over `stream`, which is connected, and says what happened.
@@ -44,12 +43,12 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut recorder = Recorder::new(Masker::of_templates(run.check.templates()));
-    recorder.note(run.started.elapsed(), None, Event::Connected);
+    recorder.note(run.time.elapsed(), None, Event::Connected);
     let conversation = Conversation::new(run.check, run.target);
     let buffer = vec![0; CHUNK].into_boxed_slice();
     let mut probe = Probe { stream, run, conversation, recorder, buffer };
     let (verdict, farewell) = probe.talk().await;
-    let took = run.started.elapsed();
+    let took = run.time.elapsed();
     probe.recorder.decided();
     probe.bid_farewell(farewell).await;
     probe.recorder.finish(took, verdict)
@@ -87,7 +86,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
     }
 
     async fn send(&mut self, step: usize, text: String, bytes: &[u8]) {
-        match timeout_at(self.run.deadline, write(&mut self.stream, bytes)).await {
+        let due = self.run.time.deadline();
+        match self.run.time.wait(due, write(&mut self.stream, bytes)).await {
             Ok(Ok(())) => {
                 let event = Event::Sent { text, length: bytes.len() };
                 self.recorder.note(self.elapsed(), Some(step), event);
@@ -96,20 +96,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
                 let why = self.failed(&error);
                 self.conversation.send_failed(why);
             }
-            Err(_elapsed) => self.conversation.expired(),
+            Err(Overdue) => self.conversation.expired(),
         }
     }
 
     async fn read(&mut self) {
-        let due = self.run.deadline;
-        let mut read = timeout_at(due, self.stream.read(&mut self.buffer)).await;
-        if read.is_err() {
-            // Perhaps it is we who are late: let the system report what has long arrived, and
-            // look once more before judging.
-            tokio::task::yield_now().await;
-            read = timeout_at(due, self.stream.read(&mut self.buffer)).await;
-        }
-        match read {
+        let due = self.run.time.deadline();
+        match self.run.time.wait(due, self.stream.read(&mut self.buffer)).await {
             Ok(Ok(0)) => {
                 self.recorder.note(self.elapsed(), None, Event::Closed);
                 self.conversation.closed();
@@ -119,16 +112,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
                 let why = self.failed(&error);
                 self.conversation.read_failed(why);
             }
-            Err(_elapsed) => self.conversation.expired(),
+            Err(Overdue) => self.conversation.expired(),
         }
     }
 
     async fn prove(&mut self, challenge: Challenge) {
         let solving = spawn_blocking(move || challenge.solve());
-        match timeout_at(self.run.deadline, solving).await {
+        match self.run.time.wait(self.run.time.deadline(), solving).await {
             Ok(Ok(solved)) => self.conversation.solved(solved),
             // Not in time, or the process ends.
-            Ok(Err(_)) | Err(_) => self.conversation.expired(),
+            Ok(Err(_)) | Err(Overdue) => self.conversation.expired(),
         }
     }
 
@@ -148,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
     }
 
     fn elapsed(&self) -> Duration {
-        self.run.started.elapsed()
+        self.run.time.elapsed()
     }
 }
 
@@ -171,9 +164,8 @@ mod tests {
         let target = TargetAddress::Ip("127.0.0.1:5432".parse().unwrap());
         let (ours, mut theirs) = duplex(64 * 1024);
         theirs.write_all(says).await.unwrap();
-        let started = Instant::now();
-        let deadline = started + TIMEOUT;
-        run_postgres(ours, PostgresRun { check: &NOBODY, target: &target, started, deadline }).await
+        let time = AwakeTime::of(TIMEOUT);
+        run_postgres(ours, PostgresRun { check: &NOBODY, target: &target, time: &time }).await
     }
 
     #[tokio::test(start_paused = true)]

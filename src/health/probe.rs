@@ -3,14 +3,17 @@
 //! All decisions are the interpreter's; nothing here judges. The peer may be silent, flood, drip
 //! or die: the run ends by its deadline and keeps a bounded amount.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::check::Script;
 use crate::config::names::TargetAddress;
+use crate::health::awake::{AwakeTime, Overdue};
 use crate::health::fault::FaultKind;
 use crate::health::script::{Do, Expired, Interpreter};
 use crate::health::shown::Masker;
@@ -30,10 +33,8 @@ pub struct Run<'a> {
     pub script: &'a Script,
     /// Fills `${target.host}` and `${target.port}`.
     pub target: &'a TargetAddress,
-    /// When the check began, before connecting: times in the transcript count from here.
-    pub started: Instant,
-    /// When it must be over.
-    pub deadline: Instant,
+    /// Began before connecting: times in the transcript count from there.
+    pub time: &'a AwakeTime,
 }
 
 /// Runs a script over `stream`, which is connected, and says what happened.
@@ -42,13 +43,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut recorder = Recorder::new(Masker::of(run.script));
-    recorder.note(run.started.elapsed(), None, Event::Connected);
+    recorder.note(run.time.elapsed(), None, Event::Connected);
     let interpreter = Interpreter::new(run.script, run.target);
     let buffer = vec![0; CHUNK].into_boxed_slice();
-    let began = (usize::MAX, run.started);
+    let began = (usize::MAX, run.time.now());
     let mut probe = Probe { stream, run, interpreter, recorder, buffer, began };
     let (verdict, farewell) = probe.talk().await;
-    let took = run.started.elapsed();
+    let took = run.time.elapsed();
     probe.rank();
     probe.recorder.decided();
     probe.bid_farewell(farewell).await;
@@ -62,7 +63,7 @@ struct Probe<'a, S> {
     interpreter: Interpreter<'a>,
     recorder: Recorder,
     buffer: Box<[u8]>,
-    /// The step that waits, and since when.
+    /// The step that waits, and since when in the run's time.
     began: (usize, Instant),
 }
 
@@ -78,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
             }
             match next {
                 Do::Send { step, bytes, within } => {
-                    self.began = (step, Instant::now());
+                    self.began = (step, self.run.time.now());
                     self.send(step, &bytes, within).await;
                 }
                 Do::Read { step, within } => self.read(step, within).await,
@@ -91,56 +92,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
     /// Notes the rank that a pass gives.
     fn rank(&mut self) {
         if let Some(rank) = self.interpreter.rank() {
-            self.recorder.ranked(self.run.started.elapsed(), rank);
+            self.recorder.ranked(self.run.time.elapsed(), rank);
         }
     }
 
     async fn send(&mut self, step: usize, bytes: &[u8], within: Option<Duration>) {
         let (due, expired) = self.due(within);
-        match timeout_at(due, write(&mut self.stream, bytes)).await {
+        match self.run.time.wait(due, write(&mut self.stream, bytes)).await {
             Ok(Ok(())) => self.recorder.sent(self.elapsed(), step, bytes),
             Ok(Err(error)) => {
                 let why = self.failed(step, &error);
                 self.interpreter.send_failed(why);
             }
-            Err(_elapsed) => self.interpreter.expired(expired),
+            Err(Overdue) => self.interpreter.expired(expired),
         }
     }
 
     async fn read(&mut self, step: usize, within: Option<Duration>) {
         if self.began.0 != step {
-            self.began = (step, Instant::now());
+            self.began = (step, self.run.time.now());
         }
         let (due, expired) = self.due(within);
-        let mut read = timeout_at(due, self.stream.read(&mut self.buffer)).await;
-        if read.is_err() {
-            // Perhaps it is we who are late: let the system report what has long arrived, and
-            // look once more before judging.
-            tokio::task::yield_now().await;
-            read = timeout_at(due, self.stream.read(&mut self.buffer)).await;
-        }
-        match read {
+        match self.run.time.wait(due, self.stream.read(&mut self.buffer)).await {
             Ok(Ok(0)) => {
                 self.recorder.note(self.elapsed(), Some(step), Event::Closed);
                 self.interpreter.closed();
             }
             Ok(Ok(length)) => {
                 let bytes = &self.buffer[..length];
-                self.recorder.heard(self.run.started.elapsed(), step, bytes);
+                self.recorder.heard(self.run.time.elapsed(), step, bytes);
                 self.interpreter.received(bytes);
             }
             Ok(Err(error)) => {
                 let why = self.failed(step, &error);
                 self.interpreter.read_failed(why);
             }
-            Err(_elapsed) => self.interpreter.expired(expired),
+            Err(Overdue) => self.interpreter.expired(expired),
         }
     }
 
     async fn wait(&mut self, step: usize, pause: Duration) {
-        let until = Instant::now() + pause;
-        sleep_until(until.min(self.run.deadline)).await;
-        if until > self.run.deadline {
+        let (until, deadline) = (self.run.time.now() + pause, self.run.time.deadline());
+        let Err(Overdue) = self.run.time.wait(until.min(deadline), pending::<Infallible>()).await;
+        if until > deadline {
             self.interpreter.expired(Expired::Check);
         } else {
             self.recorder.note(self.elapsed(), Some(step), Event::Waited(pause));
@@ -158,11 +152,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
         }
     }
 
-    /// The step's own deadline, if it is the earlier one, or the check's.
+    /// The step's own deadline, if it is the earlier one, or the check's; in the run's time.
     fn due(&self, within: Option<Duration>) -> (Instant, Expired) {
+        let deadline = self.run.time.deadline();
         match within.and_then(|within| self.began.1.checked_add(within)) {
-            Some(own) if own < self.run.deadline => (own, Expired::Step),
-            Some(_) | None => (self.run.deadline, Expired::Check),
+            Some(own) if own < deadline => (own, Expired::Step),
+            Some(_) | None => (deadline, Expired::Check),
         }
     }
 
@@ -172,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
     }
 
     fn elapsed(&self) -> Duration {
-        self.run.started.elapsed()
+        self.run.time.elapsed()
     }
 }
 

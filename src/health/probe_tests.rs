@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::config::check::{Action, Part, Script, Template};
 use crate::config::names::TargetAddress;
+use crate::health::awake::AwakeTime;
 use crate::health::probe::{Run, run_script};
 use crate::health::rank::Rank;
 use crate::health::script_harness::{expect, expect_regex, script, send, the_pages_script};
@@ -24,8 +25,7 @@ const MASTER: &[u8] = b"$11\r\nrole:master\r\n";
 /// Runs a script over `stream`, with `TIMEOUT` from now.
 async fn probe<S: AsyncRead + AsyncWrite + Unpin>(stream: S, script: &Script) -> Transcript {
     let target = TargetAddress::Ip("127.0.0.1:7001".parse().unwrap());
-    let started = Instant::now();
-    run_script(stream, Run { script, target: &target, started, deadline: started + TIMEOUT }).await
+    run_script(stream, Run { script, target: &target, time: &AwakeTime::of(TIMEOUT) }).await
 }
 
 /// Runs the page's script against a peer that does as `serve` says.
@@ -296,11 +296,23 @@ async fn an_answer_that_we_were_late_to_read_still_counts() {
     let (ours, mut theirs) = duplex(1024);
     theirs.write_all(&[b"+PONG\r\n", MASTER].concat()).await.unwrap();
     let target = TargetAddress::Ip("127.0.0.1:7001".parse().unwrap());
-    let started = Instant::now();
+    let time = AwakeTime::of(TIMEOUT);
     tokio::time::advance(TIMEOUT * 3).await;
-    let (script, deadline) = (the_pages_script(), started + TIMEOUT);
-    let run = Run { script: &script, target: &target, started, deadline };
+    let run = Run { script: &the_pages_script(), target: &target, time: &time };
     let transcript = run_script(Hesitant(ours, false), run).await;
+    assert_eq!(transcript.verdict, Verdict::Passed, "{transcript}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_slept_in_the_middle_has_its_target_heard_to_the_end() {
+    let transcript = against(|mut stream| async move {
+        sleep(TIMEOUT / 4).await;
+        tokio::time::advance(TIMEOUT * 30).await;
+        answer(&mut stream, b"+PONG\r\n").await;
+        sleep(TIMEOUT / 4).await;
+        answer(&mut stream, MASTER).await;
+    })
+    .await;
     assert_eq!(transcript.verdict, Verdict::Passed, "{transcript}");
 }
 

@@ -5,11 +5,13 @@
 //! publish again. Boards outlive it, and each is replaced whole at the end of a handler, so that a
 //! panic never leaves one half-changed; one that it fell over three times is made anew (`memory`).
 
+mod looking;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
+use actix::{Actor, Context, Handler, Message, MessageResult};
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
@@ -56,6 +58,8 @@ pub struct HealthSupervisor {
     incarnation: Incarnation,
     /// Numbers the armed ticks, so that one that has been overtaken does nothing.
     armed: u64,
+    /// When the one that counts is due.
+    due: Option<Instant>,
 }
 
 /// Check the targets of these services from now on, and of no others. Answers when a snapshot that
@@ -117,7 +121,7 @@ struct Tick(u64);
 impl HealthSupervisor {
     /// A health supervisor with these means.
     pub fn new(args: HealthArgs) -> Self {
-        Self { args, incarnation: Incarnation::default(), armed: 0 }
+        Self { args, incarnation: Incarnation::default(), armed: 0, due: None }
     }
 
     /// Has a service's board say what follows from something, and does it. `None`: it has no board.
@@ -217,30 +221,6 @@ impl HealthSupervisor {
         for name in behind {
             let seen = seen(&name).cloned().unwrap_or_default();
             self.work(&name, |board| (board.republish(seen), ()));
-        }
-    }
-
-    /// Lets a board look at the clock, and arms the next look.
-    fn look_at_the_clock(&mut self, ctx: &mut Context<Self>) {
-        let now = Instant::now();
-        let is_due =
-            |board: &ServiceBoard| board.next_deadline().is_some_and(|deadline| deadline <= now);
-        let due: Vec<ServiceName> = {
-            let memory = self.memory();
-            let due = memory.boards().iter().filter(|(_, board)| is_due(board));
-            due.map(|(name, _)| name.clone()).collect()
-        };
-        for name in &due {
-            self.work(name, |board| (board.tick(now), ()));
-        }
-        self.arm(now, ctx);
-    }
-
-    fn arm(&mut self, now: Instant, ctx: &mut Context<Self>) {
-        let next = self.memory().boards().values().filter_map(|board| board.next_deadline()).min();
-        if let Some(next) = next {
-            self.armed += 1;
-            ctx.notify_later(Tick(self.armed), next.saturating_duration_since(now));
         }
     }
 

@@ -68,6 +68,9 @@ pub enum Event {
     Met(String),
     /// The script paused.
     Waited(Duration),
+    /// We were not run ourselves for so long, or the machine was not: that is not held against the
+    /// target.
+    Overslept(Duration),
     /// The target closed its side.
     Closed,
     /// A system error, in its own words.
@@ -124,6 +127,14 @@ impl Transcript {
     pub fn secured(mut self, at: Duration, agreed: String) -> Self {
         let first = self.entries.iter().take_while(|entry| entry.event == Event::Connected).count();
         self.entries.insert(first, Entry { at, step: None, event: Event::Secured(agreed) });
+        self.decided_after += 1;
+        self
+    }
+
+    /// The same, of which we slept through a part before the verdict.
+    pub fn overslept(mut self, pause: Duration) -> Self {
+        let (at, step) = (self.took, None);
+        self.entries.insert(self.decided_after, Entry { at, step, event: Event::Overslept(pause) });
         self.decided_after += 1;
         self
     }
@@ -244,6 +255,13 @@ impl fmt::Display for Event {
             Self::Heard { text, .. } => write!(f, "heard {text}"),
             Self::Met(command) => write!(f, "{command}: met"),
             Self::Waited(pause) => write!(f, "waited {pause:?}"),
+            Self::Overslept(pause) => {
+                write!(
+                    f,
+                    "this process was not run for {} ms, which does not count",
+                    pause.as_millis()
+                )
+            }
             Self::Closed => f.write_str("the target closed"),
             Self::Error(words) => f.write_str(words),
             Self::Ranked(Ok(rank)) => write!(f, "rank {rank}"),

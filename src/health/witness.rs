@@ -133,6 +133,16 @@ impl Panel {
         any
     }
 
+    /// Nobody ran us for so long: whoever is waited for has that much longer.
+    pub fn overslept(&mut self, pause: Duration) {
+        let waited_for = |one: &Testimony| one.awaited_until.is_some();
+        for list in self.testimonies.values_mut().filter(|list| list.iter().any(waited_for)) {
+            for testimony in Arc::make_mut(list).iter_mut() {
+                testimony.awaited_until = testimony.awaited_until.map(|until| until + pause);
+            }
+        }
+    }
+
     /// When `tick` is due next.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.testimonies

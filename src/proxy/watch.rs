@@ -2,12 +2,20 @@
 //!
 //! Activity costs one reading of the clock, and only where a limit asks for it; the timer is left
 //! to fire early and is then moved to where the last activity puts it.
+//!
+//! A timer that fires late tells that we were not run, or the machine was not: what the peers sent
+//! meanwhile may be on its way to us. So silence is then listened to for a moment more.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
+
+/// A timer that is late by no more is as usual.
+const USUAL: Duration = Duration::from_millis(50);
+/// The longest moment.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// How long a relay may last.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,6 +43,8 @@ pub(super) struct Watch {
     is_half_closed: bool,
     /// Kept only while a limit counts from it.
     last_activity: Option<Instant>,
+    /// No silence counts before, since we were late.
+    listens_until: Option<Instant>,
     /// Made when first needed: most relays end without.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -42,7 +52,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(limits: RelayLimits) -> Self {
         let last_activity = limits.idle_timeout.map(|_| Instant::now());
-        Self { limits, is_half_closed: false, last_activity, timer: None }
+        Self { limits, is_half_closed: false, last_activity, listens_until: None, timer: None }
     }
 
     /// Bytes have moved.
@@ -62,14 +72,20 @@ impl Watch {
 
     /// Resolves when a limit is reached.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reached> {
-        let Some((deadline, reached)) = self.next() else { return Poll::Pending };
+        let Some((mut deadline, reached)) = self.next() else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }
         while timer.as_mut().poll(cx).is_ready() {
             if timer.deadline() >= deadline {
-                return Poll::Ready(reached);
+                let now = Instant::now();
+                let late = now.saturating_duration_since(deadline);
+                if reached == Reached::Age || late <= USUAL {
+                    return Poll::Ready(reached);
+                }
+                deadline = now + late.min(MOMENT);
+                self.listens_until = Some(deadline);
             }
             timer.as_mut().reset(deadline);
         }
@@ -78,7 +94,10 @@ impl Watch {
 
     /// The limit that is reached next if nothing moves.
     fn next(&self) -> Option<(Instant, Reached)> {
-        let silent = |limit: Option<Duration>| self.last_activity?.checked_add(limit?);
+        let silent = |limit: Option<Duration>| {
+            let at = self.last_activity?.checked_add(limit?)?;
+            Some(self.listens_until.map_or(at, |until| at.max(until)))
+        };
         let idle = silent(self.limits.idle_timeout).map(|at| (at, Reached::Idle));
         let half_closed = silent(self.limits.half_close_timeout)
             .filter(|_| self.is_half_closed)
@@ -118,6 +137,22 @@ mod tests {
         let (limit, after) = reached(&mut watch).await;
         assert_eq!(limit, Reached::Idle);
         assert!(after.abs_diff(10 * SECOND) < Duration::from_millis(5), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_stop_of_ours_silence_is_listened_to_for_a_moment_more() {
+        let limits = RelayLimits { idle_timeout: Some(10 * SECOND), ..RelayLimits::default() };
+        let mut watch = Watch::new(limits);
+        quiet(&mut watch, 5 * SECOND).await;
+        tokio::time::advance(30 * SECOND).await;
+        // What was sent meanwhile has not been fetched yet.
+        quiet(&mut watch, SECOND / 2).await;
+        watch.saw_activity();
+        quiet(&mut watch, 9 * SECOND).await;
+        tokio::time::advance(30 * SECOND).await;
+        let (limit, after) = reached(&mut watch).await;
+        assert_eq!(limit, Reached::Idle);
+        assert!(after.abs_diff(MOMENT) < Duration::from_millis(5), "{after:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -29,6 +29,7 @@ mod mutual;
 mod named;
 mod naming;
 mod originating;
+mod pausing;
 mod pem_files;
 mod postgres;
 mod postgres_presets;
