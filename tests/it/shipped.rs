@@ -8,7 +8,7 @@ use stagedoor::config::{schema, shape};
 
 use crate::harness::client::{connect, echoed};
 use crate::harness::port::free_port;
-use crate::harness::stagedoor::Stagedoor;
+use crate::harness::stagedoor::{Stagedoor, stagedoor};
 use crate::harness::target::Target;
 
 #[test]
@@ -102,6 +102,24 @@ fn what_ships_says_the_defaults_and_names_every_key() {
         let last = key.rsplit('.').next().unwrap();
         assert!(text.contains(&format!("{last} = ")), "conf/stagedoor.toml misses {key}");
     }
+}
+
+#[test]
+fn two_services_share_a_tls_port_as_their_example_says() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("services")).unwrap();
+    let port = free_port();
+    for file in ["certificates.sh", "services/orders.toml", "services/stock.toml"] {
+        let text = std::fs::read_to_string(Path::new("examples/tls").join(file)).unwrap();
+        let text = text.replace("7443", &port.to_string());
+        std::fs::write(folder.path().join(file), text).unwrap();
+    }
+    let mut script = std::process::Command::new("sh");
+    assert!(script.arg(folder.path().join("certificates.sh")).status().unwrap().success());
+    let output = stagedoor(&["validate", "services"], folder.path());
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("2 services would run"), "{said}");
+    assert!(said.contains("orders.test") && said.contains("must show a certificate"), "{said}");
 }
 
 #[test]

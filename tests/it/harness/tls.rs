@@ -5,11 +5,14 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use rustls::client::Resumption;
+use rustls::client::{
+    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
+    Tls13ClientSessionValue,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore, StreamOwned};
 
 use crate::harness::certificates::{Authority, Issued};
 use crate::harness::client::connect;
@@ -74,6 +77,12 @@ impl Trust {
         self
     }
 
+    /// Takes up a session with anybody, whatever it is called now.
+    pub(crate) fn confusing_names(mut self) -> Self {
+        self.0.resumption = Resumption::store(Arc::new(Nameless::default()));
+        self
+    }
+
     /// Connects to `port` and completes the handshake as a client of `name`.
     pub(crate) fn connect(&self, port: u16, name: &str) -> io::Result<Tls> {
         self.over(connect(port), name)
@@ -108,6 +117,50 @@ impl Trust {
             Ok(came) => panic!("{name} was served: {came}"),
             Err(error) => error.to_string(),
         }
+    }
+}
+
+/// Remembers sessions as if every server were one.
+#[derive(Debug)]
+struct Nameless(ClientSessionMemoryCache);
+
+impl Default for Nameless {
+    fn default() -> Self {
+        Self(ClientSessionMemoryCache::new(8))
+    }
+}
+
+fn anybody() -> ServerName<'static> {
+    ServerName::try_from("anybody").expect("it is a name")
+}
+
+impl ClientSessionStore for Nameless {
+    fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
+        self.0.set_kx_hint(anybody(), group);
+    }
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        self.0.kx_hint(&anybody())
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.0.set_tls12_session(anybody(), value);
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.0.tls12_session(&anybody())
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        self.0.remove_tls12_session(&anybody());
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
+        self.0.insert_tls13_ticket(anybody(), value);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.0.take_tls13_ticket(&anybody())
     }
 }
 
