@@ -118,8 +118,8 @@ async fn look(args: &CertificatesArgs) {
     let origin = args.house.origin.load_full();
     let (memory, sources, on) =
         (Arc::clone(&args.memory), Arc::clone(&args.sources), Arc::clone(&origin));
-    // Disks may hang, and thousands of files take their time.
-    let looking = actix_rt::task::spawn_blocking(move || {
+    let idle = origin.record.watched().is_empty();
+    let looking = move || {
         let mut memory = locked(&memory);
         memory.turn_to(&on);
         let look = memory.lookout.look(&on.record);
@@ -128,8 +128,10 @@ async fn look(args: &CertificatesArgs) {
             false => refresh(&sources, &on.record, &look.renewed),
         };
         (look, refreshed)
-    });
-    let Ok((look, refreshed)) = looking.await else {
+    };
+    // Disks may hang, and thousands of files take their time.
+    let found = if idle { Ok(looking()) } else { actix_rt::task::spawn_blocking(looking).await };
+    let Ok((look, refreshed)) = found else {
         log::error!("looking at certificate files crashed: it is tried again");
         return;
     };

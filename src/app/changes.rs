@@ -16,10 +16,13 @@ pub fn in_words(changes: &Changes) -> Vec<String> {
 }
 
 fn service(change: &ServiceChange) -> String {
-    let ServiceChange { old, new, listen, table, checks, limits } = change;
+    let ServiceChange { old, new, listen, clients, table, checks, limits } = change;
     let mut parts = Vec::new();
     if *listen {
         parts.push(format!("listens on {} instead of {}", new.listen, old.listen));
+    }
+    if *clients {
+        parts.push("how it meets its clients changed".to_owned());
     }
     if *table {
         parts.push("targets or routing changed".to_owned());

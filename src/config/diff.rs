@@ -20,7 +20,7 @@ pub struct Changes {
     pub node: Option<NodeChange>,
 }
 
-/// What differs in one service. All four may be `false`: then only its file is another one.
+/// What differs in one service. All five may be `false`: then only its file is another one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceChange {
     /// As it was.
@@ -29,7 +29,9 @@ pub struct ServiceChange {
     pub new: Arc<Service>,
     /// Where it listens: a socket is opened, another one closed.
     pub listen: bool,
-    /// How it meets its clients, its targets, how one is chosen, what becomes of sessions.
+    /// What it speaks with its clients, which of them are its own, what it shows them.
+    pub clients: bool,
+    /// Its targets, how one is chosen, what becomes of sessions.
     pub table: bool,
     /// What is asked of targets, how often, what counts.
     pub checks: bool,
@@ -106,7 +108,8 @@ fn service_change(old: &Arc<Service>, new: &Arc<Service>) -> Option<ServiceChang
         *protocol != new.protocol || *answers != new.answers || *receiving != new.receiving;
     Some(ServiceChange {
         listen: *listen != new.listen,
-        table: clients || *pool != new.pool,
+        clients,
+        table: *pool != new.pool,
         checks: *health != new.health,
         limits: *limits != new.limits || *access != new.access,
         old: Arc::clone(old),

@@ -182,6 +182,8 @@ fn a_reload_takes_a_renewed_certificate_at_once_and_says_so() {
     rename_over(&world.file, &both(&renewed));
     let output = stagedoor.command(&["reload"]);
     assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!said.contains("targets"), "they are what they were: {said}");
     assert_eq!(world.presented(), der(&renewed));
     // Whoever was first has said it, the reload or the watch.
     stagedoor.logged(r#"certificate of service "renewed" renewed: a.test, renewed.test"#);
