@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::{Arbiter, System};
+use anyhow::anyhow;
+use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::control::{ControlArgs, ControlServer, ControlSocket};
@@ -52,17 +54,35 @@ const MOST_HUNG: usize = 8;
 pub fn run(configuration: Configuration, sources: Sources, log: &LogControl) -> u8 {
     limits::raise_descriptors();
     crate::supervise::panics::install_hook();
-    let code = System::new().block_on(async move {
-        match live(configuration, sources, log.clone()).await {
-            Ok(code) => code,
-            Err(error) => {
-                log::error!("cannot start: {error}");
-                1
-            }
-        }
+    let logging = log.clone();
+    // actix would make the runtime by itself, and panic if it cannot.
+    let code =
+        Builder::new_current_thread().enable_all().build().map_err(waiting).and_then(|runtime| {
+            let system = System::with_tokio_rt(move || runtime);
+            system.block_on(live(configuration, sources, logging))
+        });
+    let code = code.unwrap_or_else(|error| {
+        log::error!("cannot start: {error}");
+        1
     });
     log.flush_within(LAST_WORDS);
     code
+}
+
+/// Why nothing can be waited for, and what limits that.
+fn waiting(error: io::Error) -> anyhow::Error {
+    anyhow!(
+        "the system lets this process wait for nothing: {error} (`ulimit -n` limits its files, and \
+         the sysctl fs.epoll.max_user_watches what they are waited for with)"
+    )
+}
+
+/// Why there are too few threads, and what limits them.
+fn too_few_threads(error: io::Error) -> anyhow::Error {
+    anyhow!(
+        "a thread for each worker cannot be started: {error} (`ulimit -u`, and pids.max of its \
+         cgroup, limit threads; fewer `workers` need fewer)"
+    )
 }
 
 async fn live(
@@ -140,7 +160,7 @@ impl Process {
     ) -> anyhow::Result<Self> {
         let workers = u16::try_from(node.workers.get()).unwrap_or(u16::MAX);
         let ids = (0..workers).map(SlotId::Data).chain([SlotId::Control]);
-        let slots = Slots::open(ids, node.supervision.hang)?;
+        let slots = Slots::open(ids, node.supervision.hang).map_err(too_few_threads)?;
         let intensity = Intensity {
             restarts: node.supervision.intensity.get(),
             window: node.supervision.window,

@@ -69,9 +69,11 @@ fn of_error(error: &Error) -> String {
 #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is rustls' own, and grows")]
 fn of_certificate(error: &CertificateError) -> String {
     match error {
-        CertificateError::ExpiredContext { not_after, .. } => {
-            format!("its certificate expired on {}", date(not_after.as_secs()))
-        }
+        CertificateError::ExpiredContext { time, not_after } => format!(
+            "its certificate expired on {}, and the clock here says {}",
+            date(not_after.as_secs()),
+            date(time.as_secs())
+        ),
         CertificateError::NotValidYetContext { time, not_before } => format!(
             "its certificate is not valid before {}, and the clock here says {}",
             date(not_before.as_secs()),

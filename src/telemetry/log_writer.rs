@@ -37,7 +37,10 @@ impl LogWriter {
         let counted = Arc::clone(&dropped);
         std::thread::Builder::new()
             .name("stagedoor-log".to_owned())
-            .spawn(move || write_lines(sink, &lines, &counted))?;
+            .spawn(move || write_lines(sink, &lines, &counted))
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("no thread can be started: {error}"))
+            })?;
         Ok(Self { queue, dropped })
     }
 

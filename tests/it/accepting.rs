@@ -140,6 +140,34 @@ fn a_crowd_that_gathered_in_a_stall_is_served_and_nobody_else_waits_for_it() {
     assert_eq!(numbered.accepted(), CROWD);
 }
 
+/// A process whose system fails it so from the start says what it lacks, and ends in order.
+fn cannot_start(fault: &str, why: &str) {
+    let (call, _) = fault.split_once(':').unwrap();
+    let (trace, inject) = (format!("trace={call}"), format!("inject={fault}"));
+    let strace = ["strace", "-D", "-f", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+    let definition = definition("relay", free_port(), "127.0.0.1:1");
+    let mut stagedoor = Stagedoor::launch(&strace, &[&definition], &[]);
+    assert_eq!(stagedoor.ended().code(), Some(1), "{:?}", stagedoor.log());
+    stagedoor.logged(why);
+    let panic = stagedoor.log().into_iter().find(|line| line.contains("panicked"));
+    assert_eq!(panic, None);
+}
+
+#[test]
+fn a_system_that_gives_no_threads_or_nothing_to_wait_with_is_an_error_that_says_so() {
+    if !may_trace() {
+        return;
+    }
+    // The thread of the log, and then those of the workers.
+    cannot_start("clone3:error=EAGAIN:when=1", "cannot log: no thread can be started");
+    for workers in 2..4 {
+        let fault = format!("clone3:error=EAGAIN:when={workers}");
+        cannot_start(&fault, "cannot start: a thread for each worker cannot be started");
+    }
+    cannot_start("epoll_ctl:error=ENOSPC:when=1", "fs.epoll.max_user_watches");
+    cannot_start("epoll_create1:error=EMFILE:when=1", "`ulimit -n`");
+}
+
 /// Starts the binary with the IPv6 sockets of its first calls failing as on a kernel without IPv6.
 fn without_ipv6(definition: &Value) -> Option<Stagedoor> {
     if !may_trace() {

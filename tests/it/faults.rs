@@ -176,6 +176,63 @@ fn a_target_whose_cable_is_pulled_is_noticed_idle_or_not() {
     });
 }
 
+#[test]
+fn a_client_that_vanished_is_noticed_idle_or_not_and_leaves_nothing() {
+    in_own_network(|| {
+        let (target, connections) = Target::handed_over();
+        let listen = 5000;
+        let mut definition = definition(listen, &target);
+        definition["limits"] = json!({
+            "keep_alive": { "idle": "1s", "interval": "1s", "count": 1 },
+            "tcp_user_timeout": "1s",
+        });
+        let stagedoor = Stagedoor::run(&definition);
+        let clients = [connect(listen), connect(listen)];
+        let mut servers = [connections.recv().unwrap(), connections.recv().unwrap()];
+        let cut = [format!("tcp dport {listen}"), format!("tcp sport {listen}")];
+        if !network::drop_packets(&cut.each_ref().map(String::as_str)) {
+            return;
+        }
+        servers[0].write_all(b"is anybody there?").unwrap();
+        for server in &mut servers {
+            assert_eq!(read_to_end(server), (Vec::new(), Ended::Reset));
+        }
+        let line = stagedoor.logged("session ended");
+        assert!(line.contains("the connection to the client failed"), "{line}");
+        eventually("nothing is left", || {
+            (stagedoor.json(&["status"])["services"][0]["live"] == 0).then_some(())
+        });
+        network::drop_nothing();
+        drop(clients);
+    });
+}
+
+#[test]
+fn a_full_table_of_connections_on_the_way_hurts_new_ones_only_and_another_target_serves() {
+    in_own_network(|| {
+        let (first, second, listen) = (Target::echo(), Target::numbered(2), 5000);
+        let mut definition = definition(listen, &first);
+        definition["proxy"] = json!({
+            "enable_load_balancing": true, "balance": "first", "connect_timeout": "200ms",
+            "target_list": [first.address(), second.address()],
+        });
+        // As a connection tracker that is full: what it knows passes, and what is new is dropped.
+        let full = format!("tcp dport {} ct state new ct count over 2", first.port());
+        if !network::drop_packets(&[&full]) {
+            return;
+        }
+        let _stagedoor = Stagedoor::run(&definition);
+        let mut old = [connect(listen), connect(listen)];
+        for session in &mut old {
+            assert_eq!(echoed(session, b"before"), b"before");
+        }
+        assert_eq!(read_to_end(&mut connect(listen)), (b"2".to_vec(), Ended::Cleanly));
+        for session in &mut old {
+            assert_eq!(echoed(session, b"after"), b"after");
+        }
+    });
+}
+
 /// A checked service whose target is made sick with a session open; what becomes of the session.
 fn when_the_target_goes_down(on_down: &str) -> (Stagedoor, TcpStream) {
     let (is_well, listen) = (Arc::new(AtomicBool::new(true)), free_port());

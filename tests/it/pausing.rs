@@ -1,8 +1,9 @@
 //! What this process sleeps through, stopped with its machine or starved of a processor, and what
-//! must not be taken for the silence of others.
+//! must not be taken for the silence of others; and a wall clock that nothing here goes by.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -194,4 +195,40 @@ fn relays_that_were_busy_while_the_machine_slept_are_not_idle() {
         client.read_exact(&mut heard).unwrap();
         assert_eq!(&heard, b"during");
     }
+}
+
+/// The library that lies to a process about the wall clock, and tells the truth about the time
+/// that has passed.
+fn faketime() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").expect("every system has it").flatten();
+    let mut libraries = folders.map(|it| it.path().join("faketime/libfaketimeMT.so.1"));
+    libraries.find(|path| path.exists()).expect("libfaketime is installed: `make test` does that")
+}
+
+#[test]
+fn a_wall_clock_that_jumps_moves_nothing_but_the_stamps_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = folder.path().join("clock");
+    std::fs::write(&clock, "+0").unwrap();
+    let library = format!("LD_PRELOAD={}", faketime().display());
+    let file = format!("FAKETIME_TIMESTAMP_FILE={}", clock.display());
+    let settings = ["FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
+    let wrapper = [&["env", &library, &file], &settings[..]].concat();
+    let ((target, _), listen) = (master(|| ()), free_port());
+    let mut definition = definition(listen, &[&target]);
+    definition["limits"] = json!({ "idle_timeout": "10m", "max_session_age": "30m" });
+    let stagedoor = Stagedoor::run_under(&wrapper, &[&definition], &[]);
+    all_up(&stagedoor, 1);
+    let mut session = connect(listen);
+    assert_eq!(echoed(&mut session, b"before\n"), b"before\n");
+    for (at, year) in [("+400d", "20"), ("@1970-01-02 00:00:00", "1970"), ("+0", "20")] {
+        let mark = stagedoor.mark();
+        std::fs::write(&clock, at).unwrap();
+        checked_again(&[&target]);
+        assert_eq!(echoed(&mut session, b"after\n"), b"after\n");
+        assert_eq!(echoed(&mut connect(listen), b"new\n"), b"new\n");
+        let line = stagedoor.logged_after(mark, "session ended");
+        assert!(line.starts_with(year), "the clock did not jump: {line}");
+    }
+    assert_eq!(went_down(&stagedoor), [""; 0]);
 }
