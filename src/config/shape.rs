@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::config::environment::Environment;
 use crate::config::file::foreign::{IGNORED, UNLISTED};
-use crate::config::file::scalars::{self, EXPECTS, KIND, MESSAGE};
+use crate::config::file::scalars::{self, EXPECTS, KIND, MEANS, MESSAGE};
 use crate::config::place::{KeyPath, Place, Segment};
 use crate::config::problem::{Problem, did_you_mean};
 use crate::config::secrets;
@@ -201,7 +201,8 @@ impl<'a> Walk<'a> {
         path: &KeyPath,
     ) -> Kind {
         let kind = chosen.get(KIND).and_then(Value::as_str).unwrap_or_default();
-        if kind == MESSAGE {
+        let stands_for_itself = chosen.get(MEANS).and_then(Value::as_str) == Some(text.trim());
+        if kind == MESSAGE || stands_for_itself {
             return tree.kind.clone();
         }
         let filled = if secrets::has_holes(text) {

@@ -19,14 +19,26 @@ use crate::wire::certificate::{Certificate, Digest};
 pub struct Transport {
     /// Whom to believe.
     pub trust: Trust,
-    /// The name that every target is asked for and has to prove, instead of its host.
-    pub server_name: Option<ServerName<'static>>,
+    /// The name that targets are asked for and have to prove.
+    pub asked: Asked,
     /// What is spoken.
     pub manner: Manner,
     /// What is presented to targets that ask for a certificate.
     pub client_certificates: HostMap<Arc<Certificate>>,
     /// The keys that targets must have.
     pub pins: HostMap<Pins>,
+}
+
+/// The name that targets are asked for and have to prove.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Asked {
+    /// Each its own host.
+    #[default]
+    Host,
+    /// All of them this one.
+    Name(ServerName<'static>),
+    /// The one that the client has asked for; where none has, each its own host.
+    OfClient,
 }
 
 /// Which certificates are believed.
@@ -68,6 +80,8 @@ pub struct Pins {
 pub struct Policy {
     /// The name that it is asked for and has to prove.
     pub server_name: ServerName<'static>,
+    /// The name that a client has asked for, if one has, is taken instead.
+    pub by_client: bool,
     /// Whom to believe.
     pub trust: Trust,
     /// The keys of which it must have one; empty: any will do.
@@ -83,7 +97,11 @@ pub struct Policy {
 impl Transport {
     /// How the target at this address is spoken to; `None`: it has no name that it could prove.
     pub fn policy(&self, address: &TargetAddress) -> Option<Policy> {
-        let server_name = self.server_name.clone().or_else(|| own_name(address))?;
+        let (server_name, by_client) = match &self.asked {
+            Asked::Host => (own_name(address)?, false),
+            Asked::Name(name) => (name.clone(), false),
+            Asked::OfClient => (own_name(address)?, true),
+        };
         let pins = self.pins.find(address);
         let trust = match pins {
             Some(Pins { only: true, .. }) => Trust::PinOnly,
@@ -91,6 +109,7 @@ impl Transport {
         };
         Some(Policy {
             server_name,
+            by_client,
             trust,
             pins: pins.map(|pins| pins.keys.clone()).unwrap_or_default(),
             client_certificate: self.client_certificates.find(address).cloned(),
@@ -172,8 +191,11 @@ mod tests {
         assert_eq!(name(&transport, "[::1]"), "::1");
         let unix = TargetAddress::Unix("/run/x".into());
         assert_eq!(transport.policy(&unix), None);
-        transport.server_name = Some(ServerName::try_from("other.test").unwrap());
+        transport.asked = Asked::Name(ServerName::try_from("other.test").unwrap());
         assert_eq!(name(&transport, "10.0.0.1"), "other.test");
+        transport.asked = Asked::OfClient;
+        assert_eq!(name(&transport, "a.test"), "a.test");
+        assert!(policy(&transport, "a.test").by_client);
     }
 
     #[test]

@@ -125,6 +125,7 @@ pub(super) async fn server(identity: &Identity, asks: Asks<'_>, versions: Versio
 pub(super) fn policy(trust: Trust) -> Policy {
     Policy {
         server_name: ServerName::try_from("a.test").unwrap(),
+        by_client: false,
         trust,
         pins: Vec::new(),
         client_certificate: None,

@@ -12,12 +12,13 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, DnsName, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, SignatureScheme, SupportedProtocolVersion, version};
 use tokio_rustls::TlsConnector;
 
 use crate::config::authorities;
+use crate::config::domain::normal;
 use crate::config::tls::Versions;
 use crate::config::transport::{Manner, Policy, Trust};
 use crate::net::verify::{Chain, Verifier};
@@ -72,6 +73,23 @@ impl Connectors {
             Some(connector) => Ok(Arc::clone(connector)),
             None => self.build(policy).map(Arc::new),
         }
+    }
+
+    /// The connector of a policy for a session whose client has asked for `name`.
+    ///
+    /// # Errors
+    /// None can be made.
+    pub fn of_session(
+        &self,
+        policy: &Arc<Policy>,
+        name: Option<&str>,
+    ) -> Result<Arc<Connector>, Unbuildable> {
+        let connector = self.of(policy)?;
+        let name = name.filter(|_| policy.by_client).map(normal).map(DnsName::try_from);
+        Ok(match name {
+            Some(Ok(name)) => Arc::new(connector.asking_for(ServerName::DnsName(name))),
+            Some(Err(_)) | None => connector,
+        })
     }
 
     fn build(&self, policy: &Policy) -> Result<Connector, Unbuildable> {
@@ -159,6 +177,11 @@ impl Connector {
     /// The name that the target is asked for and has to prove.
     pub fn server_name(&self) -> ServerName<'static> {
         self.server_name.clone()
+    }
+
+    /// The same by another name. Tickets are kept by name.
+    fn asking_for(&self, server_name: ServerName<'static>) -> Self {
+        Self { tls: self.tls.clone(), server_name, presented: Arc::clone(&self.presented) }
     }
 
     /// Has a target asked for our certificate? Then its judgment of it is still to come when a

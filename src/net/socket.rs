@@ -37,6 +37,9 @@ pub struct Socket {
 pub enum Gone {
     /// It finished sending, and every byte it sent has been read.
     Finished,
+    /// It finished sending behind bytes that have not been read: it has half-closed, and may wait for
+    /// an answer.
+    Behind,
     /// It reset the connection.
     Reset,
 }
@@ -180,11 +183,8 @@ impl Socket {
         }
     }
 
-    /// Waits, without reading, until the peer is gone: it has reset, or finished with nothing
-    /// unread. Bytes that it sent stay where they are.
-    ///
-    /// A peer that finished behind unread bytes has half-closed and may still wait for an answer:
-    /// it is not gone, and from then on this never resolves.
+    /// Waits, without reading, until the peer has reset or finished. Bytes that it sent stay where
+    /// they are.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Gone> {
         loop {
             let Ok(mut guard) = ready!(self.io.poll_read_ready(cx)) else {
@@ -199,7 +199,7 @@ impl Socket {
                     self.unread.store(true, Ordering::Relaxed);
                     if is_closed {
                         return match sockopt::socket_error(self.as_fd()) {
-                            Ok(Ok(())) => Poll::Pending,
+                            Ok(Ok(())) => Poll::Ready(Gone::Behind),
                             Ok(Err(_)) | Err(_) => Poll::Ready(Gone::Reset),
                         };
                     }

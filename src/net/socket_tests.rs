@@ -144,7 +144,7 @@ async fn waiting_loses_no_byte_and_no_half_close() {
     assert_eq!(gone(&socket).await, None);
     peer.write_all(b"lo").await.unwrap();
     peer.shutdown().await.unwrap();
-    assert_eq!(gone(&socket).await, None);
+    assert_eq!(gone(&socket).await, Some(Gone::Behind));
     let mut buffer = [0; 4];
     assert_eq!(recv(&socket, &mut buffer).await.unwrap(), 4);
     assert_eq!(recv(&socket, &mut buffer).await.unwrap(), 1);

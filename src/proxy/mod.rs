@@ -8,6 +8,8 @@ pub mod listener;
 pub mod sockets;
 pub mod turnstile;
 
+mod departure;
+
 pub mod router;
 pub mod session;
 pub mod worker;

@@ -3,7 +3,6 @@
 //! Accept → header → greeting → route → dial → relay → outcome. Permit, seat, pass and lease come back by `Drop`,
 //! whatever happens; the outcome is written by the ledger, once.
 
-use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::config::model::SessionLimits;
 use crate::config::names::TargetKey;
 use crate::health::snapshot::{Leadership, ServiceHealth};
 use crate::health::supervisor::TargetSuspected;
@@ -20,11 +18,12 @@ use crate::net::connect::connect;
 use crate::net::connectors::Unbuildable;
 use crate::net::dial::DialFault;
 use crate::net::peer::Peer;
-use crate::net::socket::{Gone, Socket};
+use crate::net::socket::Socket;
 use crate::net::tuning::Tuning;
 use crate::proxy::admission::admit;
 use crate::proxy::announcement::announce;
 use crate::proxy::client_address::ClientAddress;
+use crate::proxy::departure::client_leaves;
 use crate::proxy::desk::{Desk, HeldSince, Route};
 use crate::proxy::greeting::{Greeted, Heard, greet};
 use crate::proxy::header;
@@ -40,8 +39,6 @@ use crate::routing::pool::Lease;
 
 /// All dials of one session together, unless it may be held for longer.
 const DIALS_IN_ALL: Duration = Duration::from_secs(10);
-/// So long may a target take to connect for a client that has nothing to say.
-const LISTENER_ONLY: Duration = Duration::from_millis(250);
 /// How often a session may be sent back to route because its target lost the lead while it dialled.
 const REROUTES: u32 = 8;
 
@@ -108,11 +105,11 @@ struct Session {
 }
 
 impl Session {
-    async fn serve(self, end: Peer, heard: Option<Box<Heard>>, ledger: &mut Ledger) -> Ending {
+    async fn serve(self, mut end: Peer, heard: Option<Box<Heard>>, ledger: &mut Ledger) -> Ending {
         let service = Arc::clone(self.live.service());
         let pass = self.desk.registry.enter(self.desk.index, &service.name, &self.client);
         // In a box, like everything else that a relay has no more use for: it may last for hours.
-        let connecting = Box::pin(self.connect(&end, heard.as_deref(), &pass, ledger));
+        let connecting = Box::pin(self.connect(&mut end, heard.as_deref(), &pass, ledger));
         let (mut target, lease) = match connecting.await {
             Ok(connected) => connected,
             Err(ending) => return ending,
@@ -125,7 +122,7 @@ impl Session {
                 return Ending::Relayed(End::Failed(Side::Target, error));
             }
         }
-        let limits = relay_limits(&service.limits);
+        let limits = RelayLimits::of(&service.limits);
         let socket = Arc::clone(target.socket());
         let (meter, cut) = (pass.meter(), pass.relay_cut());
         let relayed = match (end, &mut target) {
@@ -150,33 +147,24 @@ impl Session {
     /// Routes and dials until a target is connected, unless the client leaves first.
     async fn connect(
         &self,
-        end: &Peer,
+        end: &mut Peer,
         heard: Option<&Heard>,
         pass: &Pass,
         ledger: &mut Ledger,
     ) -> Result<(Peer, Lease), Ending> {
         let name = heard.and_then(|heard| heard.name.as_deref());
         let header = announce(&self.live, &self.address, end, name, ledger);
+        let told = Told { header, name };
         tokio::select! {
             biased;
-            connected = self.find_target(&header, pass, ledger) => connected,
-            () = self.client_leaves() => Err(left_by(pass)),
+            connected = self.find_target(&told, pass, ledger) => connected,
+            () = client_leaves(end) => Err(left_by(pass)),
         }
     }
 
-    /// Waits until the client has left: by a reset, or by a FIN with nothing unread. A client that
-    /// only ever listens sends a FIN at once, and is given the time that a connect usually takes.
-    async fn client_leaves(&self) {
-        match poll_fn(|cx| self.client.poll_gone(cx)).await {
-            Gone::Reset => {}
-            Gone::Finished => tokio::time::sleep(LISTENER_ONLY).await,
-        }
-    }
-
-    /// Each target that is tried is told `header` first.
     async fn find_target(
         &self,
-        header: &[u8],
+        told: &Told<'_>,
         pass: &Pass,
         ledger: &mut Ledger,
     ) -> Result<(Peer, Lease), Ending> {
@@ -208,7 +196,7 @@ impl Session {
             let attempt = tokio::select! {
                 biased;
                 cut = pass.cut() => Err(Fate::Cut(cut)),
-                dialled = self.dial(header, &lease, left.min(pool.connect_timeout)) => {
+                dialled = self.dial(told, &lease, left.min(pool.connect_timeout)) => {
                     dialled
                 }
             };
@@ -264,25 +252,31 @@ impl Session {
         }
     }
 
-    async fn dial(&self, header: &[u8], lease: &Lease, within: Duration) -> Result<Peer, Fate> {
+    async fn dial(&self, told: &Told<'_>, lease: &Lease, within: Duration) -> Result<Peer, Fate> {
         let target = lease.target();
         let destination = self.desk.names.load().resolve(&target.address);
         let unreachable = |why: String| Fate::Failed(Ending::Unreachable(why));
         let destination = destination.map_err(|error| unreachable(error.to_string()))?;
-        let connector = target.tls.as_ref().map(|policy| self.desk.connectors.of(policy));
+        let connector =
+            target.tls.as_ref().map(|policy| self.desk.connectors.of_session(policy, told.name));
         let connector = connector.transpose();
         let hindered = |error: Unbuildable| Fate::Failed(Ending::Hindered(error.to_string()));
         let connector = connector.map_err(hindered)?;
         let tuning = Tuning::of(&self.live.service().limits);
         let deadline = Instant::now() + within;
         let connector = connector.as_deref();
-        let dialled = connect(&destination, header, connector, deadline, &tuning).await;
+        let dialled = connect(&destination, &told.header, connector, deadline, &tuning).await;
         dialled.map_err(|error| {
             if error.fault == DialFault::OwnSide {
                 // It says nothing of this target; another may be on a network that we can reach.
                 return Fate::Failed(Ending::Hindered(error.to_string()));
             }
-            self.suspect(&lease.target().key, Failure::Unreachable);
+            let by_client =
+                told.name.is_some() && target.tls.as_ref().is_some_and(|it| it.by_client);
+            // Whoever asks for strange names shall not have targets checked all the time.
+            if !(by_client && error.fault == DialFault::Handshake) {
+                self.suspect(&target.key, Failure::Unreachable);
+            }
             unreachable(error.to_string())
         })
     }
@@ -363,19 +357,19 @@ async fn first_readable(client: &Socket, target: &Socket) {
     }
 }
 
+/// What each target that is tried is told of the client.
+struct Told<'a> {
+    /// First of all.
+    header: Box<[u8]>,
+    /// The name that the client has asked for.
+    name: Option<&'a str>,
+}
+
 /// How a dial ended that connected nobody.
 enum Fate {
     Cut(CutReason),
     /// Another target may do better; else the session ends so.
     Failed(Ending),
-}
-
-fn relay_limits(limits: &SessionLimits) -> RelayLimits {
-    RelayLimits {
-        idle_timeout: limits.idle_timeout,
-        half_close_timeout: limits.half_close_timeout,
-        until: limits.max_session_age.map(|age| Instant::now() + age),
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use crate::config::model::SessionLimits;
+
 /// A timer that is late by no more is as usual.
 const USUAL: Duration = Duration::from_millis(50);
 /// The longest moment.
@@ -48,6 +50,21 @@ pub(super) struct Watch {
     /// Made when first needed: most relays end without.
     timer: Option<Pin<Box<Sleep>>>,
 }
+
+// === impl RelayLimits ===
+
+impl RelayLimits {
+    /// Those of a relay that begins now.
+    pub fn of(limits: &SessionLimits) -> Self {
+        Self {
+            idle_timeout: limits.idle_timeout,
+            half_close_timeout: limits.half_close_timeout,
+            until: limits.max_session_age.map(|age| Instant::now() + age),
+        }
+    }
+}
+
+// === impl Watch ===
 
 impl Watch {
     pub(super) fn new(limits: RelayLimits) -> Self {

@@ -1,10 +1,11 @@
 //! Clients that come while no target is up: refused at once, or held, unread, within bounds.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 
 use serde_json::{Value, json};
 
+use crate::harness::certificates::Authority;
 use crate::harness::client::{connect, echoed, exchange, read_to_end, reset};
 use crate::harness::eventually::eventually;
 use crate::harness::port::free_port;
@@ -12,6 +13,7 @@ use crate::harness::process::Meter;
 use crate::harness::speaker::Actor;
 use crate::harness::stagedoor::Stagedoor;
 use crate::harness::target::Target;
+use crate::harness::tls::Trust;
 
 /// A service of one target, which is up while `judge` plays the master.
 fn definition(listen: u16, target: &str, judge: &Actor, proxy: &Value) -> Value {
@@ -122,6 +124,34 @@ fn at_most_the_limit_is_held_by_all_workers_together_and_who_gives_up_makes_room
         client.read_exact(&mut [0]).ok()
     });
     assert!(served.by_ref().count() >= 5);
+}
+
+#[test]
+fn clients_inside_tls_that_leave_while_they_are_held_are_noticed() {
+    let (target, judge, listen) = (Target::echo(), Actor::playing("slave"), free_port());
+    let authority = Authority::new("ca");
+    let hold = json!({ "hold": "1h" });
+    let mut definition = definition(listen, &target.address(), &judge, &hold);
+    definition["protocol"] = json!("tls");
+    definition["certificate"] = json!([authority.issue(&["a.test"]).path]);
+    let stagedoor = Stagedoor::run(&definition);
+    stagedoor.logged("is down");
+    let trust = Trust::of(&authority);
+    let mut clients: Vec<_> = (0..5).map(|_| trust.connect(listen, "a.test").unwrap()).collect();
+    wait_until_live(&stagedoor, 5);
+    // The first has said something, and may wait for the answer.
+    clients[0].write_all(b"question").unwrap();
+    for tls in &mut clients {
+        tls.conn.send_close_notify();
+        tls.flush().unwrap();
+        tls.sock.shutdown(Shutdown::Write).unwrap();
+    }
+    wait_until_live(&stagedoor, 1);
+    judge.plays("master");
+    let mut answer = Vec::new();
+    clients[0].read_to_end(&mut answer).unwrap();
+    assert_eq!(answer, b"question");
+    assert_eq!(target.accepted(), 1);
 }
 
 /// Everybody who was refused has left.

@@ -6,6 +6,7 @@ mod harness;
 
 mod accepting;
 mod admission;
+mod asking;
 mod balancing;
 #[cfg(feature = "chaos")]
 mod chaos;

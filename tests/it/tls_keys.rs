@@ -117,6 +117,8 @@ fn the_keys_of_transport_are_held_to_what_can_be_done() {
     one("ssl_min_version", json!(769), &["TLS 1.0 and 1.1 are broken"]);
     one("ssl_max_version", json!("1.4"), &["this is no version of TLS", "\"1.2\" or \"1.3\""]);
     one("ssl_server_name", json!("a b"), &["this is no host name"]);
+    one("ssl_server_name", json!("${client.sni}"), &["clients of this service ask for no name"]);
+    one("ssl_server_name", json!("${client.name}"), &["`${client.name}` means nothing here"]);
     one("ssl_alpn", json!([""]), &["ssl_alpn[0]", "1 to 255 bytes"]);
     let only = json!(["TLS_RSA_WITH_AES_128_CBC_SHA"]);
     one("ssl_ciphers", only, &["no cipher suite of TLS 1.2 is left", "is not spoken here"]);

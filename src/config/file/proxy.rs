@@ -95,6 +95,9 @@ pub enum WrittenBalance {
     Leader,
 }
 
+/// Instead of a name: the one that the client has asked for.
+pub const OF_CLIENT: &str = "${client.sni}";
+
 /// TLS to the targets.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -109,7 +112,9 @@ pub struct Transport {
     pub ssl_min_version: Option<WrittenVersion>,
     /// The newest version that is spoken. Default: "1.3".
     pub ssl_max_version: Option<WrittenVersion>,
-    /// The name that a target is asked for and has to prove. Default: its host.
+    /// The name that a target is asked for and has to prove; `${client.sni}`: the one that the client
+    /// has asked for. Default: its host.
+    #[schemars(extend("x-means" = OF_CLIENT))]
     pub ssl_server_name: Option<String>,
     /// The ALPN protocols that are offered. Default: none.
     pub ssl_alpn: Option<Vec<String>>,

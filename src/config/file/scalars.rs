@@ -16,6 +16,8 @@ pub const EXPECTS: &str = "x-expects";
 pub const PERIOD: &str = "duration";
 /// `x-kind` of a check's timeout, which Tyk writes in nanoseconds.
 pub const TIMEOUT: &str = "timeout";
+/// The schema key of the one text that stands for itself, though it looks like a hole.
+pub const MEANS: &str = "x-means";
 /// `x-kind` of a text with escapes and holes of its own: not to be filled in before it is
 /// compiled.
 pub const MESSAGE: &str = "message";

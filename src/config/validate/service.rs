@@ -109,6 +109,7 @@ pub fn service(
         limits: limits::limits(&written.limits.clone().unwrap_or_default(), report),
         health: (!health.checks.is_empty()).then(|| Arc::new(health)),
     };
+    transport::tell_of_nameless(&transport, &service, report);
     let at = |key: &str| tree.place_of(&KeyPath::dotted(key));
     let listen_key = if written.listen_port.is_some() { "listen_port" } else { "listen_address" };
     Draft {

@@ -9,16 +9,17 @@ use rustls::{ProtocolVersion, RootCertStore, SupportedCipherSuite};
 
 use crate::config::authorities;
 use crate::config::check::Check;
+use crate::config::domain::normal;
 use crate::config::file::definition::Definition;
-use crate::config::file::proxy::{Transport as Written, WrittenVersion};
+use crate::config::file::proxy::{OF_CLIENT, Transport as Written, WrittenVersion};
 use crate::config::file::scalars::OneOrMany;
 use crate::config::hosts::{HostMap, HostPattern};
-use crate::config::model::Target;
+use crate::config::model::{Service, Target};
 use crate::config::names::TargetAddress;
 use crate::config::place::KeyPath;
 use crate::config::problem::Complaint;
 use crate::config::tls::Versions;
-use crate::config::transport::{Manner, Policy, Transport, Trust};
+use crate::config::transport::{Asked, Manner, Policy, Transport, Trust};
 use crate::config::validate::certificates::Finder;
 use crate::config::validate::report::Report;
 use crate::config::validate::tls::suite_name;
@@ -49,7 +50,7 @@ pub fn transport(written: &Definition, finder: Finder<'_>, report: &mut Report<'
     }
     Transport {
         trust: trust(&tls, finder, report),
-        server_name: server_name(&tls, report),
+        asked: asked(&tls, report),
         manner: manner(&tls, report),
         client_certificates: if is_off(written.upstream_certificates_disabled) {
             HostMap::default()
@@ -174,13 +175,27 @@ fn authorities_in(
     found
 }
 
-fn server_name(tls: &Written, report: &mut Report<'_>) -> Option<ServerName<'static>> {
-    let name = tls.ssl_server_name.as_deref().map(str::trim).filter(|name| !name.is_empty())?;
-    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-    let read = ServerName::try_from(name).map_err(|_| {
-        Complaint::new("this is no host name", "write a name such as \"redis.example.com\"")
+fn asked(tls: &Written, report: &mut Report<'_>) -> Asked {
+    let name = tls.ssl_server_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    let Some(name) = name else { return Asked::Host };
+    if name == OF_CLIENT {
+        return Asked::OfClient;
+    }
+    let read = ServerName::try_from(normal(name)).map_err(|_| {
+        let right = "write a name such as \"redis.example.com\", or \"${client.sni}\" for the one \
+                     that the client has asked for";
+        Complaint::new("this is no host name", right)
     });
-    report.keep(&at("ssl_server_name"), read)
+    report.keep(&at("ssl_server_name"), read).map_or(Asked::Host, Asked::Name)
+}
+
+/// Tells of names that no client can have asked for.
+pub fn tell_of_nameless(transport: &Transport, service: &Service, report: &mut Report<'_>) {
+    if transport.asked == Asked::OfClient && !service.is_chosen_by_hello() {
+        let what = "clients of this service ask for no name: what they send is not read";
+        let right = "write the name that the targets prove, or protocol = \"tls\"";
+        report.error(&at("ssl_server_name"), what, right);
+    }
 }
 
 fn manner(tls: &Written, report: &mut Report<'_>) -> Manner {
