@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use serde_json::{Value, json};
+use socket2::SockRef;
 
 use crate::harness::black_hole::BlackHole;
 use crate::harness::client::{
@@ -12,7 +13,7 @@ use crate::harness::client::{
 use crate::harness::eventually::eventually;
 use crate::harness::pattern::pattern;
 use crate::harness::port::free_port;
-use crate::harness::process::resident_kib;
+use crate::harness::process::{comes_to_rest, resident_kib, take_all_descriptors};
 use crate::harness::stagedoor::Stagedoor;
 use crate::harness::target::Target;
 
@@ -110,22 +111,23 @@ fn single_bytes_go_through_one_by_one() {
     }
 }
 
-#[test]
-fn a_reader_that_stalls_holds_the_writer_back_and_not_the_memory_of_the_proxy() {
+/// So many readers stall, and each of their writers writes until nothing moves any more: what the
+/// proxy has grown by then, in KiB.
+fn grown_by_stalled_readers(readers: usize) -> u64 {
     let (target, connections) = Target::handed_over();
     let (stagedoor, listen) = proxy(&target);
     let before = resident_kib(stagedoor.pid());
     let mut writers = Vec::new();
     let mut stalled = Vec::new();
-    for _ in 0..50 {
+    for _ in 0..readers {
         let client = connect(listen);
         narrow(&client);
         let server = connections.recv().unwrap();
         server.set_nonblocking(true).unwrap();
+        SockRef::from(&server).set_send_buffer_size(4096).unwrap();
         writers.push(server);
         stalled.push(client);
     }
-    // Each writes until nothing moves any more.
     let block = vec![7; 64 * 1024];
     for writer in &mut writers {
         let mut quiet = 0;
@@ -140,9 +142,23 @@ fn a_reader_that_stalls_holds_the_writer_back_and_not_the_memory_of_the_proxy() 
             }
         }
     }
+    comes_to_rest(stagedoor.pid());
     let grown = resident_kib(stagedoor.pid()).saturating_sub(before);
-    assert!(grown < 50 * 64, "{grown} KiB for 50 stalled relays");
     drop(stalled);
+    grown
+}
+
+#[test]
+fn a_reader_that_stalls_holds_the_writer_back_and_not_the_memory_of_the_proxy() {
+    let grown = grown_by_stalled_readers(50);
+    assert!(grown < 50 * 64, "{grown} KiB for 50 stalled relays");
+}
+
+#[test]
+fn two_thousand_stalled_readers_fit_into_sixty_four_mebibytes() {
+    take_all_descriptors();
+    let grown = grown_by_stalled_readers(2_000);
+    assert!(grown < 64 * 1024, "{grown} KiB for 2,000 stalled relays");
 }
 
 #[test]
