@@ -7,12 +7,6 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io;
 
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::config::http_request::HttpRequest;
@@ -21,12 +15,7 @@ use crate::health::fault::{Fault, FaultKind};
 use crate::health::shown::Masker;
 use crate::health::transcript::{Event, Recorder, Transcript};
 use crate::health::verdict::{OwnTrouble, Stage, Verdict, classify};
-
-/// The head of an answer may be this large.
-const HEAD: usize = 64 * 1024;
-
-/// An answer may have this many headers.
-const HEADERS: usize = 256;
+use crate::net::http::{self, Question};
 
 /// Asks once over `stream`, which is connected. `time` began before connecting.
 pub async fn run_http<S>(stream: S, request: &HttpRequest, time: &AwakeTime) -> Transcript
@@ -35,13 +24,15 @@ where
 {
     let mut recorder = Recorder::new(Masker::default());
     recorder.note(time.elapsed(), None, Event::Connected);
-    let verdict = match build(request) {
+    let HttpRequest { method, path, host, headers, body, expect_status: _ } = request;
+    let question = Question { method, path, host, headers, body };
+    let verdict = match question.build() {
         Err(words) => Verdict::CouldNotRun(OwnTrouble::Request(words)),
         Ok(built) => {
             let text = shown(request);
             let length = request.body.len();
             recorder.note(time.elapsed(), None, Event::Sent { text, length });
-            match time.wait(time.deadline(), ask(stream, built)).await {
+            match time.wait(time.deadline(), http::status(stream, built)).await {
                 Err(Overdue) => Verdict::Failed(Fault::unstepped(FaultKind::TimedOut)),
                 Ok(Err(error)) => judge_error(&error),
                 Ok(Ok(status)) => {
@@ -53,52 +44,6 @@ where
         }
     };
     recorder.finish(time.elapsed(), verdict)
-}
-
-/// Sends the request and waits for the head of the answer.
-async fn ask<S>(stream: S, request: Request<Full<Bytes>>) -> hyper::Result<StatusCode>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut builder = http1::Builder::new();
-    builder.max_headers(HEADERS).max_buf_size(HEAD);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-    let answer = sender.send_request(request);
-    tokio::pin!(answer, connection);
-    tokio::select! {
-        biased;
-        answer = &mut answer => answer.map(|answer| answer.status()),
-        // The connection ended; what it read last has been handed to the answer.
-        ended = &mut connection => match answer.await {
-            Ok(answer) => Ok(answer.status()),
-            Err(error) => Err(ended.err().unwrap_or(error)),
-        },
-    }
-}
-
-fn build(request: &HttpRequest) -> Result<Request<Full<Bytes>>, String> {
-    let mut built = Request::builder()
-        .method(request.method.as_str())
-        .uri(request.path.as_str())
-        .body(Full::new(Bytes::copy_from_slice(&request.body)))
-        .map_err(|error| error.to_string())?;
-    let headers = built.headers_mut();
-    let host = HeaderValue::from_str(&request.host).map_err(|_| "its host".to_owned())?;
-    headers.insert(HOST, host);
-    headers.insert(USER_AGENT, HeaderValue::from_static("stagedoor"));
-    for (name, value) in &request.headers {
-        let key = HeaderName::try_from(name.as_str());
-        let value = HeaderValue::from_str(value);
-        // A value may be a secret: the message names the header only.
-        let (Ok(key), Ok(value)) = (key, value) else { return Err(format!("header {name:?}")) };
-        if [HOST, USER_AGENT].contains(&key) {
-            headers.insert(key, value);
-        } else {
-            headers.append(key, value);
-        }
-    }
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    Ok(built)
 }
 
 /// The request line, without a query: that may hold a token.

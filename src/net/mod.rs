@@ -11,6 +11,7 @@ pub mod connectors;
 pub mod dial;
 pub mod endpoint;
 pub mod hello;
+pub mod http;
 pub mod listen;
 pub mod names;
 pub mod peer;
