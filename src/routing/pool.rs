@@ -3,10 +3,12 @@
 //! A pool outlives routers, reloads and panics: it sits behind an `Arc` above them all. A target
 //! that stays through a reload keeps its `Member`, and with it its count.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::model::{Balance, Pool as PoolSpec, Target};
+use crate::config::names::TargetKey;
 
 /// The targets of one service.
 #[derive(Debug)]
@@ -35,8 +37,11 @@ pub struct Lease {
 impl Pool {
     /// Compiles a pool. Targets that `previous` has too, unchanged, keep their counts.
     pub fn compile(spec: &PoolSpec, previous: Option<&Self>) -> Self {
+        let before = previous.map_or(&[][..], |previous| &previous.members);
+        let before: HashMap<&TargetKey, &Arc<Member>> =
+            before.iter().map(|member| (&member.target.key, member)).collect();
         let kept = |target: &Target| {
-            let member = previous?.members.iter().find(|member| member.target == *target)?;
+            let member = before.get(&target.key).filter(|member| member.target == *target)?;
             Some(Arc::clone(member))
         };
         let members = spec

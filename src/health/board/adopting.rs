@@ -1,6 +1,6 @@
 //! How a board takes over a definition, new or changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -30,8 +30,9 @@ impl ServiceBoard {
         let (before, strays) =
             (std::mem::take(&mut self.targets), std::mem::take(&mut self.strays));
         self.unchecked.clear();
+        let mut own = own_checks(checks);
         for target in &service.pool.targets {
-            let own = own_checks(checks, &target.key);
+            let own = own.remove(&target.key).unwrap_or_default();
             if own.is_empty() {
                 self.unchecked.push(target.key.clone());
                 continue;
@@ -91,12 +92,14 @@ impl ServiceBoard {
     }
 }
 
-/// The checks of one target; one that is written twice is one check.
-fn own_checks(checks: &[Arc<Check>], target: &TargetKey) -> Vec<Arc<Check>> {
-    let mut own: Vec<Arc<Check>> = Vec::new();
-    for check in checks.iter().filter(|check| check.target.as_ref() == Some(target)) {
+/// The checks of each target; one that is written twice is one check.
+fn own_checks(checks: &[Arc<Check>]) -> HashMap<TargetKey, Vec<Arc<Check>>> {
+    let mut own: HashMap<TargetKey, Vec<Arc<Check>>> = HashMap::new();
+    for check in checks {
+        let Some(target) = &check.target else { continue };
+        let own = own.entry(target.clone()).or_default();
         if !own.contains(check) {
-            own.push(check.clone());
+            own.push(Arc::clone(check));
         }
     }
     own
