@@ -61,6 +61,8 @@ pub struct ServiceView {
     pub bytes_to_client: u64,
     /// What a person should look at, such as several targets that claim the lead.
     pub alarms: Vec<String>,
+    /// How its targets are found; absent where they are written.
+    pub discovery: Option<DiscoveryView>,
     /// Its targets in the order written.
     pub targets: Vec<TargetView>,
     /// Everything that it refers to for TLS: certificates, authorities, revocation lists, pins.
@@ -69,6 +71,25 @@ pub struct ServiceView {
     pub stray_checks: Vec<CheckView>,
     /// Its last failovers, the newest first; one that is under way is the first.
     pub failovers: Vec<FailoverView>,
+}
+
+/// How the targets of a service are found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiscoveryView {
+    /// Who is asked: a URL without its query, or a file.
+    pub directory: String,
+    /// So many targets are in the list that counts; absent where there has never been one.
+    pub listed: Option<usize>,
+    /// Milliseconds since that was said last.
+    pub good_ms: Option<u64>,
+    /// Entries of it that are no targets, in words.
+    pub left_out: Option<String>,
+    /// What is wrong since then; absent where nothing is.
+    pub fault: Option<String>,
+    /// Questions that have come to nothing since then.
+    pub failures: u32,
+    /// Milliseconds since the first of them.
+    pub stale_ms: Option<u64>,
 }
 
 /// Sessions that a rule of the service has turned away.

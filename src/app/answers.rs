@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use crate::admin::command::{Ask, Command, Reply};
 use crate::admin::view::{
-    CheckView, FailoverView, RefusedView, ServiceView, StatusView, TargetView, TreeView,
-    WitnessView,
+    CheckView, DiscoveryView, FailoverView, RefusedView, ServiceView, StatusView, TargetView,
+    TreeView, WitnessView,
 };
 use crate::app::certificates::now;
+use crate::app::discovering;
 use crate::app::house::House;
 use crate::app::reload::{Reload, Reloader};
 use crate::app::standing;
@@ -201,11 +202,29 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
         bytes_to_target: counts.bytes_to_target.get(),
         bytes_to_client: counts.bytes_to_client.get(),
         alarms: known.alarms.clone(),
+        discovery: discovery(house, service),
         targets: members.iter().map(|member| target(member)).collect(),
         certificates: standing::certificates(house, &service.name, now()),
         stray_checks: known.strays.iter().map(check).collect(),
         failovers: live.failovers.reports().iter().map(|report| failover(report)).collect(),
     }
+}
+
+/// How its targets are found.
+fn discovery(house: &House, service: &Service) -> Option<DiscoveryView> {
+    let directory = service.discovery.as_ref()?.directory.to_string();
+    let history = discovering::history(house, &service.name).unwrap_or_default();
+    let (listed, trouble) = (history.listed, history.trouble);
+    let since = |at: Instant| whole_millis(at.elapsed());
+    Some(DiscoveryView {
+        directory,
+        listed: listed.as_ref().map(|listed| listed.targets.len()),
+        good_ms: history.good.map(since),
+        left_out: listed.and_then(|listed| listed.remark),
+        failures: trouble.as_ref().map_or(0, |trouble| trouble.times),
+        stale_ms: trouble.as_ref().map(|trouble| since(trouble.since)),
+        fault: trouble.map(|trouble| trouble.fault.to_string()),
+    })
 }
 
 /// Why clients were turned away, where it was by a rule.

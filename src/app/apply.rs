@@ -6,17 +6,17 @@
 //! listeners are started, and what has left is forgotten. The start of the process is the same
 //! walk from the empty model.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::app::closing::Closer;
 use crate::app::house::House;
-use crate::app::{limits, remembering};
+use crate::app::{discovering, limits, remembering};
 use crate::config::check::HealthSpec;
 use crate::config::model::{Model, Service};
-use crate::config::names::{ListenAddress, ServiceName, TargetAddress};
+use crate::config::names::{ListenAddress, ServiceName, TargetAddress, TargetKey};
 use crate::config::transport::Policy;
 use crate::discovery::resolver::Want;
 use crate::health::leader::remembered::Remembered;
@@ -46,19 +46,38 @@ pub enum ApplyError {
     Unanswered(&'static str),
 }
 
-/// Puts `model` in force.
+/// Puts a model in force, as it is written.
 ///
 /// # Errors
 /// If an address cannot be bound; nothing has changed then.
-pub async fn apply(house: &House, closer: &Closer, model: Arc<Model>) -> Result<(), ApplyError> {
+pub async fn apply(house: &House, closer: &Closer, written: Arc<Model>) -> Result<(), ApplyError> {
+    let displaced = discovering::hire(house, &written).await;
+    let model = Arc::new(discovering::effective(house, &written));
+    let put = put(house, closer, &model).await;
+    match &put {
+        Ok(()) => {
+            house.generation.fetch_add(1, Ordering::Relaxed);
+            house.written.store(written);
+        }
+        Err(_) => discovering::take_back(house, displaced),
+    }
+    discovering::let_go(house, &house.written.load());
+    put
+}
+
+/// Puts a model in force whose targets are those that have been found.
+///
+/// # Errors
+/// As `apply`.
+pub async fn put(house: &House, closer: &Closer, model: &Arc<Model>) -> Result<(), ApplyError> {
     let old = house.model.load_full();
-    let (names_before, names_after) = (names(&old), names(&model));
+    let (names_before, names_after) = (names(&old), names(model));
     // Sessions and checks of both may connect until the new one is in force.
-    house.connectors.prepare(policies(&old).chain(policies(&model)));
+    house.connectors.prepare(policies(&old).chain(policies(model)));
     // Until nothing can be refused any more, the names of both are in the book.
     look_names_up(house, &names_before | &names_after).await;
-    let put = put_in_force(house, closer, &old, &model).await;
-    house.connectors.prepare(policies(if put.is_ok() { &model } else { &old }));
+    let put = put_in_force(house, closer, &old, model).await;
+    house.connectors.prepare(policies(if put.is_ok() { model } else { &old }));
     house.resolver.tell(Want(if put.is_ok() { names_after } else { names_before }));
     put
 }
@@ -96,7 +115,6 @@ async fn put_in_force(
         house.log.set_filter(&model.node.log.level);
     }
     house.model.store(Arc::clone(model));
-    house.generation.fetch_add(1, Ordering::Relaxed);
     house.reconsider();
     for address in after.difference(&before) {
         start_listener(house, address).await;
@@ -108,15 +126,18 @@ async fn put_in_force(
         log::error!("removed services are still checked: {error}");
     }
     close_removed(closer, &previous, model);
+    discovering::tell(old, model);
     Ok(())
 }
 
-/// How its targets and those that its checks ask are spoken to over TLS.
+/// How its targets, those that its checks ask and those who know its targets are spoken to over
+/// TLS.
 fn policies(model: &Model) -> impl Iterator<Item = &Arc<Policy>> {
     model.services.values().flat_map(|service| {
         let checks = service.health.iter().flat_map(|spec| &spec.checks);
         let targets = service.pool.targets.iter().filter_map(|target| target.tls.as_ref());
-        targets.chain(checks.filter_map(|check| check.tls.as_ref()))
+        let directories = service.discovery.iter().filter_map(|it| it.directory.tls());
+        targets.chain(directories).chain(checks.filter_map(|check| check.tls.as_ref()))
     })
 }
 
@@ -234,11 +255,10 @@ pub async fn stop_listener(house: &House, address: &ListenAddress) {
 fn close_removed(closer: &Closer, previous: &LiveServices, model: &Model) {
     for old in previous.iter() {
         let kept = model.services.get(&old.service().name);
+        let kept: HashSet<&TargetKey> =
+            kept.iter().flat_map(|it| &it.pool.targets).map(|target| &target.key).collect();
         for target in &old.service().pool.targets {
-            let stays = kept.is_some_and(|service| {
-                service.pool.targets.iter().any(|kept| kept.key == target.key)
-            });
-            if !stays {
+            if !kept.contains(&target.key) {
                 closer.target_removed(old, &target.key);
             }
         }

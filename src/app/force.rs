@@ -58,7 +58,7 @@ async fn put(
     if on.is_some_and(|on| !Arc::ptr_eq(&on, &before)) {
         return Ok(Put::Overtaken);
     }
-    let changes = in_words(&diff(&house.model.load(), &model));
+    let changes = in_words(&diff(&house.written.load(), &model));
     if changes.is_empty() {
         house.origin.store(origin);
         return Ok(Put::Done { changes, renewals: Vec::new() });

@@ -9,9 +9,11 @@ use actix::Actor;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
+use crate::app::hired::Discoverers;
 use crate::config::model::{Model, Node};
 use crate::config::names::ListenAddress;
 use crate::config::origin::Origin;
+use crate::discovery::discoverer::ListChanged;
 use crate::discovery::resolver::Resolver;
 use crate::health::keeper::Keeper;
 use crate::health::snapshot::{Snapshot, SnapshotCell};
@@ -25,7 +27,7 @@ use crate::proxy::registry::Registry;
 use crate::proxy::router::{Reconsider, Router};
 use crate::proxy::sockets::SocketTable;
 use crate::proxy::worker::{Worker, Workers};
-use crate::supervise::handle::Ref;
+use crate::supervise::handle::{Recipient, Ref};
 use crate::supervise::intensity::Intensity;
 use crate::supervise::supervisor::Supervisor;
 use crate::telemetry::log::LogControl;
@@ -35,14 +37,20 @@ use crate::telemetry::log::LogControl;
 pub struct House {
     /// The log of the process.
     pub log: LogControl,
-    /// The model in force.
+    /// The model in force, with the targets that have been found.
     pub model: Arc<ArcSwap<Model>>,
     /// What it was made from.
     pub origin: Arc<ArcSwap<Origin>>,
     /// The files of certificates that were changed and cannot be used, each with the reason.
     pub certificate_faults: Arc<ArcSwap<BTreeMap<PathBuf, String>>>,
+    /// The same as it is written.
+    pub written: Arc<ArcSwap<Model>>,
     /// Held while a model is put in force: one at a time, and each one whole.
     pub applying: Arc<tokio::sync::Mutex<()>>,
+    /// Who finds targets.
+    pub discoverers: Discoverers,
+    /// Told when another list of targets counts.
+    pub lists_changed: Recipient<ListChanged>,
     /// How many models have been in force.
     pub generation: Arc<AtomicU64>,
     /// When the process started.
@@ -79,6 +87,8 @@ pub struct House {
     pub data: Ref<Supervisor>,
     /// The group of checkers.
     pub checkers: Ref<Supervisor>,
+    /// The group of discoverers.
+    pub discovery: Ref<Supervisor>,
     /// How often each component may be restarted.
     pub intensity: Intensity,
 }
@@ -88,8 +98,8 @@ impl House {
     pub fn new(
         node: &Node,
         log: LogControl,
-        data: Ref<Supervisor>,
-        checkers: Ref<Supervisor>,
+        [data, checkers, discovery]: [Ref<Supervisor>; 3],
+        lists_changed: Recipient<ListChanged>,
     ) -> Self {
         let workers = node.workers;
         let routers = (0..workers.get()).map(|index| vacant(&format!("router/{index}"))).collect();
@@ -98,6 +108,9 @@ impl House {
             model: Arc::default(),
             origin: Arc::default(),
             certificate_faults: Arc::default(),
+            written: Arc::default(),
+            discoverers: Arc::default(),
+            lists_changed,
             applying: Arc::default(),
             generation: Arc::default(),
             started: Instant::now(),
@@ -117,6 +130,7 @@ impl House {
             resolver: vacant("resolver"),
             data,
             checkers,
+            discovery,
             intensity: Intensity {
                 restarts: node.supervision.intensity.get(),
                 window: node.supervision.window,

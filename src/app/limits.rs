@@ -56,8 +56,9 @@ pub fn share_out(model: &Model, workers: usize) -> Option<NonZeroUsize> {
 fn kept(model: &Model, workers: usize) -> usize {
     let specs = model.services.values().filter_map(|service| service.health.as_deref());
     let checks: usize = specs.map(|spec| spec.all_checks().count()).sum();
+    let directories = model.services.values().filter(|it| it.discovery.is_some()).count();
     let arbiters = workers.saturating_add(2);
-    [arbiters.saturating_mul(PER_ARBITER), model.services.len() * PER_LISTENER, checks]
+    [arbiters.saturating_mul(PER_ARBITER), model.services.len() * PER_LISTENER, checks, directories]
         .into_iter()
         .fold(RESERVED, usize::saturating_add)
 }

@@ -4,6 +4,7 @@ pub mod run;
 
 pub mod answers;
 pub mod certificates;
+pub mod rediscoverer;
 pub mod reload;
 pub mod remembering;
 pub mod shutdown;
@@ -13,7 +14,9 @@ pub mod tree;
 pub mod apply;
 pub mod changes;
 pub mod closing;
+pub mod discovering;
 pub mod force;
+pub mod hired;
 pub mod house;
 pub mod limits;
 pub mod renewals;

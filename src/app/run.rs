@@ -17,6 +17,7 @@ use crate::app::apply::apply;
 use crate::app::certificates::{Certificates, CertificatesArgs};
 use crate::app::closing::Closer;
 use crate::app::house::House;
+use crate::app::rediscoverer::{Rediscoverer, RediscovererArgs};
 use crate::app::reload::{Reload, Reloader, ReloaderArgs};
 use crate::app::signals::Asked;
 use crate::app::tree::RunningTree;
@@ -94,8 +95,11 @@ async fn live(
     let mut asked = signals::catch()?;
     let (gave_up, mut given_up) = mpsc::unbounded_channel();
     let process = Process::start(&model.node, sources, log, gave_up).await?;
-    apply(&process.house, &process.closer, Arc::clone(&model)).await?;
-    process.house.origin.store(origin);
+    {
+        let _turn = process.house.applying.lock().await;
+        apply(&process.house, &process.closer, Arc::clone(&model)).await?;
+        process.house.origin.store(origin);
+    }
     let control = process.open_control_socket(&model.node).await;
     let level = if model.services.is_empty() { log::Level::Warn } else { log::Level::Info };
     log::log!(level, "ready: {}, process {}", services_in_words(&model), std::process::id());
@@ -146,6 +150,7 @@ struct Process {
     root: Arc<Group>,
     slots: Arc<Slots>,
     reloader: Ref<Reloader>,
+    rediscoverer: Ref<Rediscoverer>,
     sources: Arc<Sources>,
     #[expect(dead_code, reason = "held for its drop")]
     hung: Subscription,
@@ -166,8 +171,11 @@ impl Process {
             window: node.supervision.window,
         };
         let group = |name: &str| Group::new(name, &slots, intensity, fastrand::u64(..));
-        let (root, data, checkers) = (group("stagedoor"), group("data"), group("checkers"));
-        let house = House::new(node, log, data.handle().clone(), checkers.handle().clone());
+        let root = group("stagedoor");
+        let groups = [group("data"), group("checkers"), group("discovery")];
+        let rediscoverer = Ref::vacant("rediscoverer");
+        let handles = groups.each_ref().map(|group| group.handle().clone());
+        let house = House::new(node, log, handles, rediscoverer.recipient());
         let closer = Closer {
             live: Arc::clone(&house.live),
             snapshot: Arc::clone(&house.snapshot),
@@ -177,21 +185,20 @@ impl Process {
         let reloader = Ref::vacant("reloader");
         let sources = Arc::new(sources);
         let hung = slots.subscribe(give_up_over_hung_threads(gave_up.clone()));
-        let process = Self { house, closer, root, slots, reloader, sources, hung };
+        let process = Self { house, closer, root, slots, reloader, rediscoverer, sources, hung };
         start_root(&process.root, Recipient::from_fn(move |up| gave_up.send(up).is_ok()));
-        for spec in process.top_children(&data, &checkers, intensity) {
+        for spec in process.top_children(&groups, intensity) {
             process.root.handle().ask(StartChild(spec)).await?;
         }
         for spec in process.routers(intensity) {
-            data.handle().ask(StartChild(spec)).await?;
+            process.house.data.ask(StartChild(spec)).await?;
         }
         Ok(process)
     }
 
     fn top_children(
         &self,
-        data: &Arc<Group>,
-        checkers: &Arc<Group>,
+        [data, checkers, discovery]: &[Arc<Group>; 3],
         intensity: Intensity,
     ) -> Vec<ChildSpec> {
         let house = &self.house;
@@ -207,6 +214,7 @@ impl Process {
             },
             look_ups: LookUps::of_the_system(),
         };
+        let rediscoverer = RediscovererArgs { house: house.clone(), closer: self.closer.clone() };
         let reloader = ReloaderArgs {
             sources: Arc::clone(&self.sources),
             house: house.clone(),
@@ -231,6 +239,12 @@ impl Process {
             .intensity(intensity)
             .on_give_up(GiveUp::Park),
             data.spec().intensity(intensity),
+            discovery.spec().intensity(intensity).on_give_up(GiveUp::Park),
+            ChildSpec::new(&self.rediscoverer, SlotId::Control, move |_| {
+                Rediscoverer::new(rediscoverer.clone())
+            })
+            .intensity(intensity)
+            .on_give_up(GiveUp::Park),
             ChildSpec::new(&self.reloader, SlotId::Control, move |_| {
                 Reloader::new(reloader.clone())
             })

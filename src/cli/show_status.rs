@@ -4,7 +4,7 @@ use std::fmt::{Result, Write as _};
 use std::time::Duration;
 
 use crate::admin::view::{
-    CertificateView, CheckView, RefusedView, ServiceView, StatusView, TargetView,
+    CertificateView, CheckView, DiscoveryView, RefusedView, ServiceView, StatusView, TargetView,
 };
 use crate::telemetry::escape::Escaped;
 use crate::wire::expiry::{date, time_left};
@@ -41,6 +41,9 @@ fn service(out: &mut String, view: &ServiceView) -> Result {
         size(view.bytes_to_target),
         size(view.bytes_to_client)
     )?;
+    if let Some(view) = &view.discovery {
+        writeln!(out, "  {}", discovery(view))?;
+    }
     let heading = ["target", "health", "sessions", "last check"].map(str::to_owned);
     let rows: Vec<[String; 4]> =
         view.targets.iter().map(|target| row(target, view.leader.as_ref())).collect();
@@ -54,6 +57,27 @@ fn service(out: &mut String, view: &ServiceView) -> Result {
         writeln!(out, "  a check of {}, which is no target: {}", check.address, last(check))?;
     }
     Ok(())
+}
+
+/// How its targets are found, and whether they still are.
+fn discovery(view: &DiscoveryView) -> String {
+    let ago = |millis: u64| rough(Duration::from_millis(millis));
+    let listed = match (view.listed, view.good_ms) {
+        (Some(count), Some(good)) => {
+            let plural = if count == 1 { "" } else { "s" };
+            format!("{count} target{plural}, {} ago", ago(good))
+        }
+        (Some(_), None) | (None, _) => "no list yet".to_owned(),
+    };
+    let mut shown = format!("found by {}: {listed}", view.directory);
+    if let Some(left_out) = &view.left_out {
+        shown.push_str(&format!("; {left_out}"));
+    }
+    if let (Some(fault), Some(stale)) = (&view.fault, view.stale_ms) {
+        let tries = view.failures;
+        shown.push_str(&format!("; STALE for {} ({tries} tries): {fault}", ago(stale)));
+    }
+    shown
 }
 
 /// Why they were refused, where that was by a rule: ` (2 by access lists)`.
@@ -217,6 +241,15 @@ mod tests {
             bytes_to_target: 900,
             bytes_to_client: 3_500_000,
             alarms: vec!["a and b claim the lead together".to_owned()],
+            discovery: Some(DiscoveryView {
+                directory: "http://consul:8500/v1/catalog".to_owned(),
+                listed: Some(3),
+                good_ms: Some(61_000),
+                left_out: None,
+                fault: Some("the answer is empty".to_owned()),
+                failures: 4,
+                stale_ms: Some(15_000),
+            }),
             targets: vec![
                 target("127.0.0.1:7001", "up", vec![check("passed", 120)]),
                 target("b", "down", vec![check("passed", 1), check("connection refused", 4_000)]),
@@ -258,6 +291,7 @@ mod tests {
 redis on 0.0.0.0:6379 · balance leader (inferred from the checks)
   ALARM: a and b claim the lead together
   sessions: 1 live of 12, 2 refused (1 by access lists, 1 over max_connections), 3 cut · failed dials: 0 · 900 bytes to targets, 3.3 MiB to clients
+  found by http://consul:8500/v1/catalog: 3 targets, 1m 1s ago; STALE for 15s (4 tries): the answer is empty
   target          health               sessions      last check
   127.0.0.1:7001  up for 3m 3s, leads  1 live of 12  120ms ago: passed
   b               down for 3m 3s       1 live of 12  4s ago: connection refused

@@ -11,6 +11,7 @@ use crate::cli::sources::RunArgs;
 use crate::cli::{output, show_detection, show_tls};
 use crate::config::check::{Action, Check, CheckKind, HealthSpec, Witnesses};
 use crate::config::defaults::text;
+use crate::config::discovery::Discovery;
 use crate::config::load::{self, Loaded};
 use crate::config::model::{Balance, Closing, Service, Target};
 use crate::config::references::{Pinned, References};
@@ -75,6 +76,13 @@ fn service_json(service: &Service, pins: &[Pinned]) -> Value {
         "balance_inferred": pool.balance_inferred,
         "check_host_against_uptime_tests": pool.check_health,
         "targets": pool.targets.iter().map(target).collect::<Value>(),
+        "discovery": service.discovery.as_ref().map(|it| json!({
+            "directory": it.directory.to_string(),
+            "interval": text(it.interval),
+            "timeout": text(it.timeout),
+            "allow_empty": it.allow_empty,
+            "first_only": it.first_only,
+        })),
         "checks": service.health.iter().flat_map(|health| health.checks.iter().map(|check| json!({
             "address": check.address.to_string(),
             "target": check.target.as_ref().map(ToString::to_string),
@@ -120,6 +128,7 @@ fn describe(service: &Service, pins: &[Pinned], shown: &mut String) {
         ("listens on", service.listen.to_string()),
         ("clients", show_tls::clients(service)),
         ("targets", pool.targets.iter().map(target).collect::<Vec<_>>().join(", ")),
+        ("found by", service.discovery.as_deref().map_or(String::new(), found_by)),
         ("pins", show_tls::pins(pins)),
         ("told first", pool.sending.map_or(String::new(), |sending| sending.to_string())),
         ("balance", format!("{balance}{inferred}")),
@@ -137,6 +146,14 @@ fn describe(service: &Service, pins: &[Pinned], shown: &mut String) {
     }
     shown.push_str(&block);
     shown.push('\n');
+}
+
+/// Who would be asked: nobody is now.
+fn found_by(discovery: &Discovery) -> String {
+    let Discovery { directory, interval, timeout, first_only, allow_empty, mould: _ } = discovery;
+    let first = if *first_only { "the first target of " } else { "" };
+    let empty = if *allow_empty { ", which may be empty" } else { "" };
+    format!("{first}{directory}{empty}, asked each {} for {}", text(*interval), text(*timeout))
 }
 
 fn target(target: &Target) -> String {

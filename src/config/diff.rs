@@ -103,13 +103,14 @@ fn service_change(old: &Arc<Service>, new: &Arc<Service>) -> Option<ServiceChang
         pool,
         limits,
         health,
+        discovery,
     } = &**old;
     let clients =
         *protocol != new.protocol || *answers != new.answers || *receiving != new.receiving;
     Some(ServiceChange {
         listen: *listen != new.listen,
         clients,
-        table: *pool != new.pool,
+        table: *pool != new.pool || *discovery != new.discovery,
         checks: *health != new.health,
         limits: *limits != new.limits || *access != new.access,
         old: Arc::clone(old),
@@ -207,6 +208,7 @@ mod tests {
             pool,
             limits: SessionLimits { idle_timeout, ..SessionLimits::default() },
             health,
+            discovery: None,
         })
     }
 

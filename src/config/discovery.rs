@@ -2,16 +2,15 @@
 //! read.
 //!
 //! What is found becomes the targets of the service by the same rules as what is written
-//! (`expand`).
+//! (`cast`).
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::address::Spoken;
 use crate::config::dot_path::DotPath;
+use crate::config::mould::Mould;
 use crate::config::names::TargetAddress;
 use crate::config::transport::Policy;
 
@@ -19,11 +18,11 @@ use crate::config::transport::Policy;
 pub const MOST_ENTRIES: usize = 1_000;
 
 /// Where the targets of a service come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Discovery {
     /// Who is asked.
-    pub source: Source,
-    /// From one question to the next. Default 120 s; 30 s for a file or a name.
+    pub directory: Directory,
+    /// From one question to the next. Default 120 s; 1 s for a file.
     pub interval: Duration,
     /// One deadline over a whole question. Default 5 s.
     pub timeout: Duration,
@@ -31,20 +30,22 @@ pub struct Discovery {
     pub allow_empty: bool,
     /// Only the first entry counts: without load balancing, or without `use_target_list`.
     pub first_only: bool,
+    /// What the service makes of each target.
+    pub mould: Mould,
 }
 
 /// Who is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum Directory {
     /// `query_endpoint`: a document, over HTTP.
-    Http(Box<HttpSource>),
+    Http(Box<HttpDirectory>),
     /// `file`: a list on disk.
     File(Arc<Path>),
 }
 
 /// A document that is asked for over HTTP.
 #[derive(Clone, PartialEq, Eq)]
-pub struct HttpSource {
+pub struct HttpDirectory {
     /// Where it is asked.
     pub address: TargetAddress,
     /// How it is spoken to over TLS; `None`: it is not.
@@ -74,24 +75,19 @@ pub struct DocumentShape {
     pub port: DotPath,
 }
 
-/// One target that was found, before anything of its service is added to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// What is spoken to it.
-    pub spoken: Spoken,
-    /// Where it is.
-    pub address: TargetAddress,
-    /// Its share of the traffic.
-    pub weight: NonZeroU32,
-    /// Used only while no other target is eligible.
-    pub backup: bool,
-    /// What people call it, if not by its address.
-    pub name: Option<Arc<str>>,
+// === impl Directory ===
+
+impl Directory {
+    /// How it is spoken to over TLS, if it is.
+    pub fn tls(&self) -> Option<&Arc<Policy>> {
+        match self {
+            Self::Http(http) => http.tls.as_ref(),
+            Self::File(_) => None,
+        }
+    }
 }
 
-// === impl Source ===
-
-impl fmt::Display for Source {
+impl fmt::Display for Directory {
     /// For people: no query, no header, nothing that could be a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -101,7 +97,7 @@ impl fmt::Display for Source {
     }
 }
 
-impl fmt::Display for HttpSource {
+impl fmt::Display for HttpDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let (path, query) =
@@ -111,17 +107,8 @@ impl fmt::Display for HttpSource {
 }
 
 /// Shows no header and no query.
-impl fmt::Debug for HttpSource {
+impl fmt::Debug for HttpDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HttpSource({self}, {:?})", self.document)
-    }
-}
-
-// === impl Found ===
-
-impl Found {
-    /// A target at this address of which nothing else is known.
-    pub fn at(spoken: Spoken, address: TargetAddress) -> Self {
-        Self { spoken, address, weight: NonZeroU32::MIN, backup: false, name: None }
+        write!(f, "HttpDirectory({self}, {:?})", self.document)
     }
 }

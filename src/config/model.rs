@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::config::access::Access;
 use crate::config::check::HealthSpec;
+use crate::config::discovery::Discovery;
 use crate::config::names::{ListenAddress, ServiceName, TargetAddress, TargetKey};
 use crate::config::proxy_protocol::{Receiving, Sending};
 use crate::config::rate::Rate;
@@ -106,6 +107,8 @@ pub struct Service {
     pub limits: SessionLimits,
     /// Its checks, if it has any that run.
     pub health: Option<Arc<HealthSpec>>,
+    /// Who is asked for its targets; `None`: they are written.
+    pub discovery: Option<Arc<Discovery>>,
 }
 
 /// What the clients of a service speak.
@@ -122,7 +125,8 @@ pub enum Protocol {
 /// The targets of a service and how one is chosen for a connection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pool {
-    /// At least one. Repeated entries have been folded into weights.
+    /// At least one, unless they are found: then there may be none. Repeated entries have been
+    /// folded into weights.
     pub targets: Vec<Target>,
     /// How one is chosen.
     pub balance: Balance,

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::config::file::definition::Definition;
 use crate::config::file::settings::Settings;
+use crate::config::file::target_file::TargetFile;
 use crate::config::file::uptime::CheckFile;
 
 /// The schema of a service definition.
@@ -28,6 +29,12 @@ pub fn check_file() -> &'static Value {
     SCHEMA.get_or_init(generate::<CheckFile>)
 }
 
+/// The schema of a file that lists targets.
+pub fn target_file() -> &'static Value {
+    static SCHEMA: OnceLock<Value> = OnceLock::new();
+    SCHEMA.get_or_init(generate::<TargetFile>)
+}
+
 fn generate<T: JsonSchema>() -> Value {
     schemars::SchemaGenerator::default().into_root_schema_for::<T>().to_value()
 }
@@ -39,7 +46,7 @@ mod tests {
     /// Every property of every table tells what it means: editors show it.
     #[test]
     fn every_key_is_described() {
-        for schema in [definition(), settings(), check_file()] {
+        for schema in [definition(), settings(), check_file(), target_file()] {
             let tables = schema["$defs"].as_object().into_iter().flat_map(|defs| defs.values());
             for table in tables.chain([schema]) {
                 let properties = table["properties"].as_object().into_iter().flatten();

@@ -10,8 +10,9 @@
 use serde_json::Value;
 
 use crate::config::address;
-use crate::config::discovery::{DocumentShape, Found, MOST_ENTRIES};
+use crate::config::discovery::{DocumentShape, MOST_ENTRIES};
 use crate::config::dot_path::DotPath;
+use crate::config::mould::Found;
 use crate::discovery::list::{Entries, ListFault};
 use crate::telemetry::escape::Escaped;
 

@@ -8,7 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::address::Spoken;
-use crate::config::discovery::{Discovery, Found};
+use crate::config::discovery::Discovery;
+use crate::config::mould::Found;
 use crate::config::names::TargetAddress;
 
 /// Some that are left out are named.
@@ -50,8 +51,14 @@ pub fn settle(entries: Entries, spec: &Discovery) -> Result<Listed, ListFault> {
             )),
         };
     }
-    let remark = left_out(&entries.left_out, count);
-    let Entries { mut found, .. } = entries;
+    let Entries { found, mut left_out } = entries;
+    let has_name = |one: &Found| {
+        one.spoken == Spoken::Tcp || spec.mould.transport.policy(&one.address).is_some()
+    };
+    let (mut found, nameless): (Vec<_>, Vec<_>) = found.into_iter().partition(has_name);
+    let why = "is no name that a certificate could be for";
+    left_out.extend(nameless.iter().map(|one| format!("{} {why}", one.address.host())));
+    let remark = in_words(&left_out, count);
     if found.is_empty() {
         return Err(ListFault::nonsense(remark.unwrap_or_default()));
     }
@@ -83,7 +90,7 @@ fn folded(found: Vec<Found>) -> Vec<Found> {
     targets
 }
 
-fn left_out(left_out: &[String], count: usize) -> Option<String> {
+fn in_words(left_out: &[String], count: usize) -> Option<String> {
     let (first, more) = match left_out.len() {
         0 => return None,
         all => (&left_out[..all.min(NAMED)], all.saturating_sub(NAMED)),
@@ -121,21 +128,24 @@ impl fmt::Display for ListFault {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
     use std::time::Duration;
 
     use super::*;
     use crate::config::address;
-    use crate::config::discovery::Source;
+    use crate::config::discovery::Directory;
+    use crate::config::mould::Mould;
 
-    fn spec() -> Discovery {
+    /// A directory, whatever it is.
+    pub(crate) fn spec() -> Discovery {
         Discovery {
-            source: Source::File(Path::new("targets.json").into()),
+            directory: Directory::File(Path::new("targets.json").into()),
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             allow_empty: false,
             first_only: false,
+            mould: Mould::default(),
         }
     }
 

@@ -249,6 +249,7 @@ pub(super) mod tests {
             pool: pool(Balance::First, weights).spec().clone(),
             limits: SessionLimits::default(),
             health: None,
+            discovery: None,
         })
     }
 

@@ -17,6 +17,8 @@ mod crowd_tls;
 mod definitions;
 mod demo;
 mod dialling;
+mod discovering;
+mod discovering_checks;
 mod docs;
 #[cfg(feature = "chaos")]
 mod failing;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::file::discovery::ServiceDiscovery;
 use crate::config::file::foreign;
 use crate::config::file::scalars::{OneOrMany, Period};
 
@@ -46,8 +47,7 @@ pub struct Proxy {
     pub proxy_protocol_tlvs: Option<Vec<WrittenExtra>>,
     /// TLS to the targets.
     pub transport: Option<Transport>,
-    /// Targets from a discovery service.
-    #[schemars(extend("x-unlisted" = true))]
+    /// Targets that are found, not written.
     pub service_discovery: Option<ServiceDiscovery>,
 }
 
@@ -132,47 +132,6 @@ pub enum WrittenVersion {
     Number(u16),
     /// "1.2" or "1.3".
     Text(String),
-}
-
-/// Targets from a discovery service: Tyk's fields. Nothing of it counts while it is not switched
-/// on.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceDiscovery {
-    /// Ask `query_endpoint` for the targets.
-    #[schemars(extend("x-later" = true))]
-    pub use_discovery_service: Option<bool>,
-    /// The URL to ask.
-    pub query_endpoint: Option<String>,
-    /// The value at `parent_data_path` is JSON in a string.
-    pub use_nested_query: Option<bool>,
-    /// Where the list is.
-    pub parent_data_path: Option<String>,
-    /// Where the host is.
-    pub data_path: Option<String>,
-    /// Where the port is.
-    pub port_data_path: Option<String>,
-    /// Added after each host.
-    pub target_path: Option<String>,
-    /// All hosts, not only the first.
-    pub use_target_list: Option<bool>,
-    /// Seconds between two questions.
-    pub cache_timeout: Option<Period>,
-    /// Ask each time.
-    pub cache_disabled: Option<bool>,
-    /// The answer is a list.
-    pub endpoint_returns_list: Option<bool>,
-    /// An explicit empty list empties the pool.
-    pub allow_empty: Option<bool>,
-    /// A name whose every address is a target.
-    #[schemars(extend("x-later" = true))]
-    pub dns: Option<String>,
-    /// A name whose SRV records are the targets.
-    #[schemars(extend("x-later" = true))]
-    pub srv: Option<String>,
-    /// A file that lists the targets.
-    #[schemars(extend("x-later" = true))]
-    pub file: Option<String>,
 }
 
 /// A version of the PROXY protocol.

@@ -4,31 +4,30 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::address::{self, Spoken};
-use crate::config::check::{Check, CheckKind, Framing, Script, Thresholds};
+use crate::config::address::Spoken;
+use crate::config::check::{CheckKind, Framing, Script, Thresholds};
 use crate::config::file::scalars::Timeout;
 use crate::config::file::uptime::{UptimeConfig, UptimeTests, WrittenCheck, WrittenFraming};
 use crate::config::model::Target;
-use crate::config::names::TargetAddress;
+use crate::config::mould::{CommonCheck, ListedCheck};
 use crate::config::parameters::Holes;
 use crate::config::place::KeyPath;
 use crate::config::problem::did_you_mean;
-use crate::config::transport::{Policy, Transport};
+use crate::config::transport::Transport;
 use crate::config::validate::asked::{Asked, AskedKind, asked};
 use crate::config::validate::http;
 use crate::config::validate::limits::at_least;
 use crate::config::validate::report::Report;
 use crate::config::validate::script;
 use crate::config::validate::transport::policy;
-use crate::wire::proxy_header::header::Version;
 
 /// What checks need to know besides what is written.
 #[derive(Debug)]
 pub struct Around<'a> {
-    /// The targets of the service.
+    /// The targets of the service that are written.
     pub targets: &'a [Target],
-    /// The PROXY header that it sends to them.
-    pub header: Option<Version>,
+    /// Others are found when it runs.
+    pub are_found: bool,
     /// How it speaks TLS to them.
     pub transport: &'a Transport,
     /// Where messages get their holes filled from.
@@ -46,12 +45,12 @@ pub struct Named {
     pub listed: BTreeMap<usize, CheckKind>,
 }
 
-/// Every check that runs.
+/// Every check that is written: that of all targets, or those of a list.
 pub fn checks(
     written: &UptimeTests,
     around: &Around<'_>,
     report: &mut Report<'_>,
-) -> Vec<Arc<Check>> {
+) -> (Option<CommonCheck>, Vec<ListedCheck>) {
     let at = KeyPath::dotted("uptime_tests");
     let timeout = whole_timeout(written.config.as_ref(), &at.key("config"), report);
     let list = written.check_list.as_deref().unwrap_or_default();
@@ -75,25 +74,16 @@ pub fn checks(
         None => around.named.for_all.clone(),
     };
     if let Some(kind) = for_all {
-        let check = |target: &Target| Check {
-            target: Some(target.key.clone()),
-            address: target.address.clone(),
-            tls: target.tls.clone(),
-            header: around.header,
-            about: None,
-            kind: kind.clone(),
-            timeout,
-        };
-        return around.targets.iter().map(check).map(Arc::new).collect();
+        return (Some(CommonCheck { kind, timeout }), Vec::new());
     }
     let mut one = OneCheck { around, framing, timeout, report };
     let list = list.iter().enumerate();
     let at = at.key("check_list");
     let checks = list.filter_map(|(index, check)| {
         let named = around.named.listed.get(&index);
-        one.check(check, named, &at.index(index)).map(Arc::new)
+        one.check(check, named, &at.index(index))
     });
-    checks.collect()
+    (None, checks.collect())
 }
 
 /// How the end of a reply is known.
@@ -165,13 +155,13 @@ struct OneCheck<'a, 'b, 'c> {
     report: &'a mut Report<'c>,
 }
 
-impl<'a> OneCheck<'a, '_, '_> {
+impl OneCheck<'_, '_, '_> {
     fn check(
         &mut self,
         written: &WrittenCheck,
         named: Option<&CheckKind>,
         at: &KeyPath,
-    ) -> Option<Check> {
+    ) -> Option<ListedCheck> {
         self.one_way(written, at);
         let asked = written.url.as_deref().map(|url| asked(url, written.protocol.as_deref()));
         let asked = asked.and_then(|asked| match asked {
@@ -194,45 +184,29 @@ impl<'a> OneCheck<'a, '_, '_> {
                 named.cloned().unwrap_or(CheckKind::Script(script))
             }
         };
-        let target = self.target(written, (spoken, &address), at);
-        let tls = self.tls(spoken, target, &address, at);
-        let header = self.header(written, target, &address);
-        let target = target.map(|target| target.key.clone());
+        let names = written.target.as_deref().map(str::trim).filter(|named| !named.is_empty());
         let timeout = timeout.unwrap_or(self.timeout);
-        Some(Check { target, address, tls, header, about: None, kind, timeout })
+        let announced = written.enable_proxy_protocol;
+        let names = names.map(Arc::from);
+        let listed = ListedCheck { address, spoken, names, announced, kind, timeout };
+        let target = listed.target(self.around.targets);
+        if target.is_none() && !self.around.are_found {
+            self.tell_of_no_target(&listed, at);
+        }
+        self.tell_of_tls(&listed, target, at);
+        Some(listed)
     }
 
-    /// How it asks over TLS. Where nothing is written of that: as sessions speak to its target.
-    fn tls(
-        &mut self,
-        spoken: Option<Spoken>,
-        target: Option<&Target>,
-        address: &TargetAddress,
-        at: &KeyPath,
-    ) -> Option<Arc<Policy>> {
+    /// Where nothing is written of TLS, it asks as sessions speak to its target.
+    fn tell_of_tls(&mut self, listed: &ListedCheck, target: Option<&Target>, at: &KeyPath) {
         let to_target = target.is_some_and(|target| target.tls.is_some());
-        if spoken == Some(Spoken::Tcp) && to_target {
+        if listed.spoken == Some(Spoken::Tcp) && to_target {
             let what = "its target is spoken to over TLS, and this check asks in the clear";
             self.report.warning(at, what, "write its URL as tls://host:port");
         }
-        let over_tls = spoken.map_or(to_target, |spoken| spoken == Spoken::Tls);
-        let at = at.key("url");
-        over_tls.then(|| policy(self.around.transport, address, &at, self.report)).flatten()
-    }
-
-    /// Which PROXY header it begins with. Where nothing is written of that: as sessions do, if it
-    /// asks where they go.
-    fn header(
-        &self,
-        written: &WrittenCheck,
-        target: Option<&Target>,
-        address: &TargetAddress,
-    ) -> Option<Version> {
-        let of_sessions = self.around.header;
-        match written.enable_proxy_protocol {
-            Some(true) => Some(of_sessions.unwrap_or(Version::V2)),
-            Some(false) => None,
-            None => of_sessions.filter(|_| target.is_some_and(|it| it.address == *address)),
+        if listed.is_over_tls(target) {
+            // Only what is wrong with it counts here: it is made again with the check.
+            drop(policy(self.around.transport, &listed.address, &at.key("url"), self.report));
         }
     }
 
@@ -251,54 +225,26 @@ impl<'a> OneCheck<'a, '_, '_> {
         }
     }
 
-    /// The target that a check speaks for.
-    fn target(
-        &mut self,
-        written: &WrittenCheck,
-        (spoken, address): (Option<Spoken>, &TargetAddress),
-        at: &KeyPath,
-    ) -> Option<&'a Target> {
+    /// The target that a check speaks for is not there.
+    fn tell_of_no_target(&mut self, listed: &ListedCheck, at: &KeyPath) {
         let targets = self.around.targets;
-        let named = written.target.as_deref().map(str::trim).filter(|named| !named.is_empty());
-        let Some(named) = named else {
-            let found = at_address(targets, spoken, address);
-            if found.is_none() && !targets.is_empty() {
-                let what =
-                    format!("no target is at {address}: the check runs, and decides nothing");
-                let right = "name its target: \"target\": \"host:port\"";
-                self.report.warning(&at.key("url"), what, right);
-            }
-            return found;
-        };
-        let by_name = targets.iter().find(|it| &*it.name == named);
-        let found = by_name.or_else(|| {
-            let (spoken, address) = address::target(named).ok()?;
-            let spoken = named.contains("://").then_some(spoken);
-            at_address(targets, spoken, &address)
-        });
-        if found.is_none() && !targets.is_empty() {
-            let known = targets.iter().map(|target| &*target.name);
-            let right = match did_you_mean(named, known.clone()) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("the targets are {}", known.take(8).collect::<Vec<_>>().join(", ")),
-            };
-            let what =
-                format!("{} is no target of this service", self.report.quoted(&at.key("target")));
-            self.report.error(&at.key("target"), what, right);
+        if targets.is_empty() {
+            // What is wrong with them has been told.
+            return;
         }
-        found
+        let Some(named) = &listed.names else {
+            let what =
+                format!("no target is at {}: the check runs, and decides nothing", listed.address);
+            let right = "name its target: \"target\": \"host:port\"";
+            return self.report.warning(&at.key("url"), what, right);
+        };
+        let known = targets.iter().map(|target| &*target.name);
+        let right = match did_you_mean(named, known.clone()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("the targets are {}", known.take(8).collect::<Vec<_>>().join(", ")),
+        };
+        let what =
+            format!("{} is no target of this service", self.report.quoted(&at.key("target")));
+        self.report.error(&at.key("target"), what, right);
     }
-}
-
-/// The target at an address; where one is spoken to in the clear there and one over TLS, the one
-/// that the check is like.
-fn at_address<'a>(
-    targets: &'a [Target],
-    spoken: Option<Spoken>,
-    address: &TargetAddress,
-) -> Option<&'a Target> {
-    let is_like = |target: &&Target| (spoken == Some(Spoken::Tls)) == target.tls.is_some();
-    let mut there = targets.iter().filter(|target| target.address == *address);
-    let first = there.clone().next();
-    there.find(is_like).or(first)
 }

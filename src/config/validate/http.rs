@@ -64,7 +64,8 @@ pub fn refuse_in_tcp(check: &WrittenCheck, at: &KeyPath, report: &mut Report<'_>
     }
 }
 
-fn headers(
+/// Headers that HTTP can say.
+pub fn headers(
     written: Option<&BTreeMap<String, String>>,
     at: &KeyPath,
     report: &mut Report<'_>,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::config::check::{Action, Check, CheckKind, Matcher, Script};
 use crate::config::model::{Balance, Pool};
+use crate::config::mould::CommonCheck;
 use crate::config::place::KeyPath;
 use crate::config::replies::{Ends, ends};
 use crate::config::validate::report::Report;
@@ -12,10 +13,37 @@ use crate::config::validate::script::literal;
 /// The answer of a Redis master to `INFO replication`.
 const MASTER: &[u8] = b"role:master";
 
+/// What a leader is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The checks of the targets that are written.
+    pub checks: &'a [Arc<Check>],
+    /// The check of every target, where there is one.
+    pub for_all: Option<&'a CommonCheck>,
+    /// Where targets are found: how many there can be.
+    pub found: Option<Many>,
+}
+
+/// How many targets there can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Many {
+    /// One at a time.
+    One,
+    /// Any number.
+    Several,
+}
+
 /// Decides the balance where none was written, and tells of what a leader lacks.
-pub fn settle(pool: &mut Pool, checks: &[Arc<Check>], written: bool, report: &mut Report<'_>) {
+pub fn settle(pool: &mut Pool, asked: Asked<'_>, written: bool, report: &mut Report<'_>) {
     let at = KeyPath::dotted("proxy.balance");
-    if !written && pool.check_health && pool.targets.len() >= 2 && all_expect_master(pool, checks) {
+    let Asked { checks, for_all, found } = asked;
+    let may_be_several = pool.targets.len() >= 2 || found == Some(Many::Several);
+    let all_expect_master = match (found, for_all) {
+        (Some(_), Some(common)) => asks_for_master(&common.kind),
+        (Some(_), None) => false,
+        (None, _) => all_expect_master(pool, checks),
+    };
+    if !written && pool.check_health && may_be_several && all_expect_master {
         pool.balance = Balance::Leader;
         pool.balance_inferred = true;
         let what = "balance = \"leader\", because every check expects role:master: one target \
@@ -23,13 +51,26 @@ pub fn settle(pool: &mut Pool, checks: &[Arc<Check>], written: bool, report: &mu
         report.notice(&at, what, "write balance = \"round_robin\" to use every target that passes");
     }
     if pool.balance == Balance::Leader {
+        if found.is_some() && for_all.is_none() {
+            let what = "nobody can know whether a target that is found leads: no check is for all \
+                        of them";
+            let right = "write the check as uptime_tests.check, or as uptime_tests.commands";
+            report.error(&at, what, right);
+        }
         needs(pool, checks, &at, report);
     }
 }
 
 /// Does every target have a check that asks whether it is a Redis master?
 fn all_expect_master(pool: &Pool, checks: &[Arc<Check>]) -> bool {
-    let asks = |check: &Check| match &check.kind {
+    pool.targets.iter().all(|target| {
+        let mut own = checks.iter().filter(|check| check.target.as_ref() == Some(&target.key));
+        own.any(|check| asks_for_master(&check.kind))
+    })
+}
+
+fn asks_for_master(kind: &CheckKind) -> bool {
+    match kind {
         CheckKind::Script(script) => script.steps.iter().any(|step| match &step.action {
             Action::Expect(Matcher::Bytes(template)) => literal(template)
                 .is_some_and(|bytes| bytes.windows(MASTER.len()).any(|window| window == MASTER)),
@@ -42,11 +83,7 @@ fn all_expect_master(pool: &Pool, checks: &[Arc<Check>]) -> bool {
             | Action::Wait(_) => false,
         }),
         CheckKind::Http(_) | CheckKind::Postgres(_) => false,
-    };
-    pool.targets.iter().all(|target| {
-        let mut own = checks.iter().filter(|check| check.target.as_ref() == Some(&target.key));
-        own.any(|check| asks(check))
-    })
+    }
 }
 
 fn needs(pool: &Pool, checks: &[Arc<Check>], at: &KeyPath, report: &mut Report<'_>) {

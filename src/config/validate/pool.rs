@@ -13,9 +13,9 @@ use crate::config::place::KeyPath;
 use crate::config::problem::{Complaint, did_you_mean};
 use crate::config::transport::Transport;
 use crate::config::validate::limits::at_least;
-use crate::config::validate::proxy_protocol;
 use crate::config::validate::report::Report;
 use crate::config::validate::transport::policy;
+use crate::config::validate::{discovery, proxy_protocol};
 
 const CLOSING_FORM: &str = "write \"close\", \"keep\" or \"drain:30s\"";
 const DRAIN: Duration = Duration::from_secs(30);
@@ -48,6 +48,8 @@ pub fn targets(proxy: &Proxy, transport: &Transport, report: &mut Report<'_>) ->
             let first = listed.into_iter().find(|it| key.as_ref() == Ok(&it.key));
             first.map(|first| Target { weight: NonZeroU32::MIN, ..first }).into_iter().collect()
         }
+        // Until the first good answer there is none.
+        (None, []) if discovery::is_on(proxy) => Vec::new(),
         (None, []) => {
             let (at, what) = if report.is_written(&list_at) {
                 (list_at, "the list of targets is empty")

@@ -11,31 +11,27 @@ use crate::config::place::KeyPath;
 use crate::config::problem::{Complaint, did_you_mean};
 use crate::config::validate::report::Report;
 
-/// Gives the checks the rank that is written, each target's to the first check that makes all of
-/// its captures.
+/// The rank that is written; each target's is given by its first check that makes all of its
+/// captures.
 pub fn settle(
     written: Option<&Message>,
     pool: &Pool,
-    checks: &mut [Arc<Check>],
+    checks: &[Arc<Check>],
     holes: Holes<'_>,
     report: &mut Report<'_>,
-) {
+) -> Option<Template> {
     let at = KeyPath::dotted("uptime_tests.rank");
-    let Some(written) = written else { return };
-    let Some(rank) = report.keep_message(&at, template(&written.0, holes)) else { return };
+    let rank = report.keep_message(&at, template(&written?.0, holes))?;
     if pool.balance != Balance::Leader {
         let what = "a rank does nothing here: only a leader is told apart by it";
         report.warning(&at, what, "write proxy.balance = \"leader\", or take the rank out");
-        return;
+        return None;
     }
     let is_tainted = report.is_tainted(&KeyPath::dotted("uptime_tests"));
     for target in &pool.targets {
-        let is_own = |check: &&mut Arc<Check>| check.target.as_ref() == Some(&target.key);
-        let mut own: Vec<&mut Arc<Check>> = checks.iter_mut().filter(is_own).collect();
-        if let Some(check) = own.iter_mut().find(|check| lacks(&rank, check).is_none()) {
-            if let CheckKind::Script(script) = &mut Arc::make_mut(check).kind {
-                script.rank = Some(rank.clone());
-            }
+        let is_own = |check: &&Arc<Check>| check.target.as_ref() == Some(&target.key);
+        let own: Vec<&Arc<Check>> = checks.iter().filter(is_own).collect();
+        if own.iter().any(|check| lacks(&rank, check).is_none()) {
             continue;
         }
         // Whatever keeps a check from being read keeps its captures from being known, and that a
@@ -49,9 +45,10 @@ pub fn settle(
             };
             let what = format!("no check of {} captures `{lacking}`", target.name);
             report.error(&at, what, right);
-            return;
+            return None;
         }
     }
+    Some(rank)
 }
 
 fn template(written: &str, holes: Holes<'_>) -> Result<Template, Complaint> {

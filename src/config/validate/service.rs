@@ -5,20 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::address;
-use crate::config::check::{Check, HealthSpec};
+use crate::config::discovery::Discovery;
 use crate::config::environment::Environment;
 use crate::config::file::definition::Definition;
-use crate::config::model::{Balance, Pool, Service};
+use crate::config::model::Service;
 use crate::config::names::{ListenAddress, ServiceName};
 use crate::config::parameters::Holes;
 use crate::config::place::{KeyPath, Place};
 use crate::config::problem::Complaint;
 use crate::config::tree::Tree;
 use crate::config::validate::certificates::Finder;
-use crate::config::validate::checks::{self, Around, Named};
+use crate::config::validate::checks::{Around, Named};
+use crate::config::validate::mould::Judging;
 use crate::config::validate::report::Report;
 use crate::config::validate::{
-    access, leader, limits, pool, proxy_protocol, rank, tls, transport, witness,
+    access, discovery, limits, mould, pool, proxy_protocol, tls, transport,
 };
 
 const NAME_LIMIT: usize = 128;
@@ -78,25 +79,22 @@ pub fn service(
     let transport = transport::transport(written, facts.finder, report);
     let targets = pool::targets(&proxy, &transport, report);
     let mut pool = pool::pool(&proxy, targets, report);
-    let disabled = uptime.disabled.unwrap_or(false);
     let folder = facts.path.parent().unwrap_or(Path::new(""));
+    let found = discovery::settle(&proxy, folder, report);
     let holes = Holes { env: facts.env, folder, with: None };
-    let header = pool.sending.map(|sending| sending.version);
-    let around = Around { targets: &pool.targets, header, transport: &transport, holes, named };
-    // Switched off checks are read all the same: they are meant to be switched on again.
-    let mut list = checks::checks(&uptime, &around, report);
-    if disabled {
-        list.clear();
-    }
-    leader::settle(&mut pool, &list, proxy.balance.is_some(), report);
-    let led = pool.balance == Balance::Leader;
-    let witness = witness::settle(&uptime, &pool, &transport, holes, report).filter(|_| !disabled);
-    rank::settle(uptime.rank.as_ref(), &pool, &mut list, holes, report);
-    let thresholds = checks::thresholds(uptime.config.as_ref(), led, report);
-    tell_of_unchecked(&pool, &list, report);
-    let health = HealthSpec { checks: list, thresholds, witness };
-    let asked: Vec<Arc<Check>> = health.all_checks().cloned().collect();
-    transport::tell_of_idle(&transport, &pool.targets, &asked, report);
+    let around = Around {
+        targets: &pool.targets.clone(),
+        are_found: discovery::is_on(&proxy),
+        transport: &transport,
+        holes,
+        named,
+    };
+    let is_balance_written = proxy.balance.is_some();
+    let judging = Judging { uptime: &uptime, around: &around, is_balance_written };
+    let mould = mould::mould(&judging, &mut pool, found.as_ref(), report);
+    let health = mould.health(&pool.targets);
+    // One whose targets are found is judged even while there are none.
+    let health = health.filter(|health| around.are_found || !health.checks.is_empty());
     let service = Service {
         name: name(written, facts.path, report),
         source: facts.path.into(),
@@ -107,7 +105,8 @@ pub fn service(
         access: access::access(written, report),
         pool,
         limits: limits::limits(&written.limits.clone().unwrap_or_default(), report),
-        health: (!health.checks.is_empty()).then(|| Arc::new(health)),
+        health: health.map(Arc::new),
+        discovery: found.map(|found| Arc::new(Discovery { mould, ..found })),
     };
     transport::tell_of_nameless(&transport, &service, report);
     let at = |key: &str| tree.place_of(&KeyPath::dotted(key));
@@ -191,26 +190,6 @@ fn listen(
                 );
             }
             None
-        }
-    }
-}
-
-fn tell_of_unchecked(pool: &Pool, checks: &[Arc<Check>], report: &mut Report<'_>) {
-    let at = KeyPath::dotted("uptime_tests");
-    let flag_at = KeyPath::dotted("proxy.check_host_against_uptime_tests");
-    if !pool.check_health || pool.balance == Balance::Leader {
-        return;
-    }
-    if checks.is_empty() {
-        let what = "there is no check that runs, so every target is taken to be up";
-        report.warning(&flag_at, what, "write uptime_tests.check_list, or uptime_tests.commands");
-        return;
-    }
-    for target in &pool.targets {
-        if !checks.iter().any(|check| check.target.as_ref() == Some(&target.key)) {
-            let what =
-                format!("{} has no check: it gets connections whatever becomes of it", target.name);
-            report.warning(&at, what, "give every target a check");
         }
     }
 }

@@ -1,30 +1,21 @@
 //! `uptime_tests.witness` → whose agreement a target needs to lead.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::address::{self, Spoken};
-use crate::config::check::{Check, CheckKind, Framing, Script, Template, Witnesses};
+use crate::config::check::{Framing, Script, Template};
 use crate::config::file::uptime::{UptimeTests, WitnessCheck, WrittenWitness};
 use crate::config::model::{Balance, Pool};
-use crate::config::names::TargetAddress;
+use crate::config::mould::{Witness, WitnessList};
 use crate::config::parameters::Holes;
 use crate::config::place::KeyPath;
-use crate::config::transport::{Policy, Transport};
+use crate::config::transport::Transport;
 use crate::config::validate::checks::{own_timeout, whole_timeout};
 use crate::config::validate::leader::never_says_no;
 use crate::config::validate::report::Report;
 use crate::config::validate::script;
 use crate::config::validate::transport::policy;
-
-/// One witness that has been read.
-struct Witness {
-    address: TargetAddress,
-    tls: Option<Arc<Policy>>,
-    script: Script,
-    timeout: Duration,
-}
 
 /// Reads the witnesses; `None` where there are none, or where nobody leads.
 pub fn settle(
@@ -33,7 +24,7 @@ pub fn settle(
     transport: &Transport,
     holes: Holes<'_>,
     report: &mut Report<'_>,
-) -> Option<Witnesses> {
+) -> Option<WitnessList> {
     let witness = written.witness.as_ref()?;
     let at = KeyPath::dotted("uptime_tests.witness");
     let config_at = KeyPath::dotted("uptime_tests.config");
@@ -45,20 +36,7 @@ pub fn settle(
         report.warning(&at, what, "write proxy.balance = \"leader\", or take them out");
         return None;
     }
-    let checks = witnesses.iter().flat_map(|witness| {
-        pool.targets.iter().map(|target| {
-            Arc::new(Check {
-                target: Some(target.key.clone()),
-                address: witness.address.clone(),
-                about: Some(target.address.clone()),
-                tls: witness.tls.clone(),
-                header: None,
-                kind: CheckKind::Script(witness.script.clone()),
-                timeout: witness.timeout,
-            })
-        })
-    });
-    Some(Witnesses { agree, count: witnesses.len(), checks: checks.collect() })
+    Some(WitnessList { agree, each: witnesses })
 }
 
 /// How many must agree.

@@ -5,6 +5,7 @@ pub(crate) mod black_hole;
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod control;
+pub(crate) mod directory;
 pub(crate) mod eventually;
 pub(crate) mod header;
 pub(crate) mod identity;

@@ -1,0 +1,187 @@
+//! Casting: a service's targets, and what it makes of them, from its mould.
+//!
+//! Pure, and the only way from targets to their checks: those that are written and those that are
+//! found take it alike.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::config::address::{self, Spoken};
+use crate::config::check::{Check, CheckKind, HealthSpec, Template, Witnesses};
+use crate::config::model::{Service, Target};
+use crate::config::mould::{CommonCheck, Found, ListedCheck, Mould, WitnessList};
+use crate::config::names::{TargetAddress, TargetKey};
+use crate::config::transport::Transport;
+use crate::wire::proxy_header::header::Version;
+
+// === impl Mould ===
+
+impl Mould {
+    /// The service, with these targets and no others.
+    #[must_use]
+    pub fn cast(&self, service: &Service, found: &[Found]) -> Service {
+        let mut service = service.clone();
+        service.pool.targets = self.targets(found);
+        service.health = self.health(&service.pool.targets).map(Arc::new);
+        service
+    }
+
+    /// Everything that is checked of these targets; `None`: nothing is, whatever they are.
+    pub fn health(&self, targets: &[Target]) -> Option<HealthSpec> {
+        let is_checked = self.for_all.is_some() || !self.listed.is_empty();
+        (is_checked && !self.unchecked).then(|| HealthSpec {
+            checks: self.checks(targets),
+            thresholds: self.thresholds.clone(),
+            witness: self.witnesses.as_ref().map(|list| list.about(targets)),
+        })
+    }
+
+    fn targets(&self, found: &[Found]) -> Vec<Target> {
+        let mut names = HashSet::new();
+        let targets = found.iter().filter_map(|one| {
+            let target = Target::at(one.address.clone());
+            let mut target = match one.spoken {
+                Spoken::Tcp => target,
+                // Whoever listed it has left out what has no name to prove.
+                Spoken::Tls => {
+                    Target::over_tls(target.address, Arc::new(self.transport.policy(&one.address)?))
+                }
+            };
+            (target.weight, target.backup) = (one.weight, one.backup);
+            if let Some(name) = one.name.as_ref().filter(|name| names.insert(Arc::clone(name))) {
+                target.name = Arc::clone(name);
+            }
+            Some(target)
+        });
+        targets.collect()
+    }
+
+    /// What is asked of these targets.
+    pub fn checks(&self, targets: &[Target]) -> Vec<Arc<Check>> {
+        let of_all = self
+            .for_all
+            .iter()
+            .flat_map(|common| targets.iter().map(|target| common.of(target, self.header)));
+        let listed = self.listed.iter().map(|one| one.bind(targets, &self.transport, self.header));
+        let mut checks: Vec<Check> = of_all.chain(listed).collect();
+        if let Some(rank) = &self.rank {
+            give_rank(rank, &mut checks);
+        }
+        checks.into_iter().map(Arc::new).collect()
+    }
+}
+
+/// Each target's first check that makes all of a rank's captures gives it its rank.
+fn give_rank(rank: &Template, checks: &mut [Check]) {
+    let mut ranked: HashSet<TargetKey> = HashSet::new();
+    for check in checks {
+        let Some(target) = &check.target else { continue };
+        if let CheckKind::Script(script) = &mut check.kind
+            && rank.captures().all(|name| script.captures().any(|made| *made == **name))
+            && ranked.insert(target.clone())
+        {
+            script.rank = Some(rank.clone());
+        }
+    }
+}
+
+// === impl CommonCheck ===
+
+impl CommonCheck {
+    /// The same, of one target.
+    pub fn of(&self, target: &Target, header: Option<Version>) -> Check {
+        Check {
+            target: Some(target.key.clone()),
+            address: target.address.clone(),
+            tls: target.tls.clone(),
+            header,
+            about: None,
+            kind: self.kind.clone(),
+            timeout: self.timeout,
+        }
+    }
+}
+
+// === impl ListedCheck ===
+
+impl ListedCheck {
+    /// The target that it speaks for.
+    pub fn target<'a>(&self, targets: &'a [Target]) -> Option<&'a Target> {
+        let Some(names) = &self.names else { return at(targets, self.spoken, &self.address) };
+        targets.iter().find(|target| target.name == *names).or_else(|| {
+            let (spoken, address) = address::target(names).ok()?;
+            at(targets, names.contains("://").then_some(spoken), &address)
+        })
+    }
+
+    /// Is it asked over TLS, with this target?
+    pub fn is_over_tls(&self, target: Option<&Target>) -> bool {
+        let to_target = target.is_some_and(|target| target.tls.is_some());
+        self.spoken.map_or(to_target, |spoken| spoken == Spoken::Tls)
+    }
+
+    /// The check that it is among these targets.
+    pub fn bind(
+        &self,
+        targets: &[Target],
+        transport: &Transport,
+        header: Option<Version>,
+    ) -> Check {
+        let target = self.target(targets);
+        let policy = || transport.policy(&self.address).map(Arc::new);
+        Check {
+            target: target.map(|target| target.key.clone()),
+            address: self.address.clone(),
+            tls: self.is_over_tls(target).then(policy).flatten(),
+            header: self.header(target, header),
+            about: None,
+            kind: self.kind.clone(),
+            timeout: self.timeout,
+        }
+    }
+
+    /// Which PROXY header it begins with. Where nothing is written of that: as sessions do, if it
+    /// asks where they go.
+    fn header(&self, target: Option<&Target>, of_sessions: Option<Version>) -> Option<Version> {
+        match self.announced {
+            Some(true) => Some(of_sessions.unwrap_or(Version::V2)),
+            Some(false) => None,
+            None => of_sessions.filter(|_| target.is_some_and(|it| it.address == self.address)),
+        }
+    }
+}
+
+/// The target at an address; where one is spoken to in the clear there and one over TLS, the one
+/// that the check is like.
+fn at<'a>(
+    targets: &'a [Target],
+    spoken: Option<Spoken>,
+    address: &TargetAddress,
+) -> Option<&'a Target> {
+    let is_like = |target: &&Target| (spoken == Some(Spoken::Tls)) == target.tls.is_some();
+    let mut there = targets.iter().filter(|target| target.address == *address);
+    let first = there.clone().next();
+    there.find(is_like).or(first)
+}
+
+// === impl WitnessList ===
+
+impl WitnessList {
+    /// What each of them is asked about each of these targets.
+    pub fn about(&self, targets: &[Target]) -> Witnesses {
+        let checks = self.each.iter().flat_map(|witness| {
+            targets.iter().map(|target| {
+                Arc::new(Check {
+                    target: Some(target.key.clone()),
+                    address: witness.address.clone(),
+                    about: Some(target.address.clone()),
+                    tls: witness.tls.clone(),
+                    header: None,
+                    kind: CheckKind::Script(witness.script.clone()),
+                    timeout: witness.timeout,
+                })
+            })
+        });
+        Witnesses { agree: self.agree, count: self.each.len(), checks: checks.collect() }
+    }
+}

@@ -1,0 +1,182 @@
+//! `proxy.service_discovery.*` → who is asked for the targets, and how its answer is read.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::address;
+use crate::config::discovery::{Directory, Discovery, DocumentShape, HttpDirectory};
+use crate::config::dot_path::DotPath;
+use crate::config::file::discovery::ServiceDiscovery;
+use crate::config::file::proxy::Proxy;
+use crate::config::file::scalars::Period;
+use crate::config::mould::Mould;
+use crate::config::place::KeyPath;
+use crate::config::problem::Complaint;
+use crate::config::transport::Transport;
+use crate::config::validate::http;
+use crate::config::validate::limits::at_least;
+use crate::config::validate::report::Report;
+use crate::config::validate::transport::policy;
+
+/// Tyk's `default_cache_timeout`.
+const INTERVAL: Duration = Duration::from_secs(120);
+/// Nobody is asked more often.
+const SHORTEST: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(5);
+const FORM: &str = "write http://host:port/path or https://host:port/path";
+
+/// Are the targets of this service found, whatever may be wrong with how?
+pub fn is_on(proxy: &Proxy) -> bool {
+    proxy.service_discovery.as_ref().is_some_and(|it| asks_http(it) || file(it).is_some())
+}
+
+/// How the targets are found; its mould is still to be made. `None`: they are written.
+pub fn settle(proxy: &Proxy, folder: &Path, report: &mut Report<'_>) -> Option<Discovery> {
+    let written = proxy.service_discovery.as_ref().filter(|_| is_on(proxy))?;
+    let at = KeyPath::dotted("proxy.service_discovery");
+    let balanced = proxy.enable_load_balancing.unwrap_or(false);
+    let (directory, interval, all) = match file(written) {
+        Some(path) => {
+            if asks_http(written) {
+                let what = "`file` stands beside `use_discovery_service`";
+                report.error(&at.key("file"), what, "the targets are found in one way");
+            }
+            let directory = file_directory(path, folder, &at.key("file"), report);
+            (directory, SHORTEST, true)
+        }
+        None => {
+            let directory = http_directory(written, &at, report);
+            let interval = interval(written, &at, report);
+            (directory, interval, written.use_target_list.unwrap_or(false))
+        }
+    };
+    if all && !balanced {
+        let what = "only the first target that is found gets connections";
+        let right = "set enable_load_balancing = true to use all of them";
+        report.warning(&at, what, right);
+    }
+    let timeout = at_least(written.timeout, TIMEOUT, &at.key("timeout"), report);
+    Some(Discovery {
+        directory: directory?,
+        interval,
+        timeout,
+        allow_empty: written.allow_empty.unwrap_or(false),
+        first_only: !(all && balanced),
+        mould: Mould::default(),
+    })
+}
+
+fn asks_http(written: &ServiceDiscovery) -> bool {
+    written.use_discovery_service.unwrap_or(false)
+}
+
+fn file(written: &ServiceDiscovery) -> Option<&str> {
+    written.file.as_deref().map(str::trim).filter(|path| !path.is_empty())
+}
+
+fn file_directory(
+    path: &str,
+    folder: &Path,
+    at: &KeyPath,
+    report: &mut Report<'_>,
+) -> Option<Directory> {
+    let path = folder.join(path);
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("json" | "toml") => Some(Directory::File(path.into())),
+        Some(_) | None => {
+            let what = "its name ends neither in .json nor in .toml";
+            report.error(at, what, "the file is JSON or TOML, and its name says which");
+            None
+        }
+    }
+}
+
+fn interval(written: &ServiceDiscovery, at: &KeyPath, report: &mut Report<'_>) -> Duration {
+    if written.cache_disabled.unwrap_or(false) {
+        let what = "nobody waits for a question here: it is asked in the background, each \
+                    `cache_timeout`";
+        report.warning(&at.key("cache_disabled"), what, "write a short cache_timeout, such as 5s");
+    }
+    match written.cache_timeout {
+        // Tyk's way to write nothing.
+        None | Some(Period(Duration::ZERO)) => INTERVAL,
+        Some(Period(interval)) if interval < SHORTEST => {
+            let what = "asked more often than once a second";
+            report.warning(&at.key("cache_timeout"), what, "1s is used instead");
+            SHORTEST
+        }
+        Some(Period(interval)) => interval,
+    }
+}
+
+fn http_directory(
+    written: &ServiceDiscovery,
+    at: &KeyPath,
+    report: &mut Report<'_>,
+) -> Option<Directory> {
+    let document = document(written, at, report);
+    let headers = http::headers(written.headers.as_ref(), &at.key("headers"), report);
+    if written.target_path.as_deref().is_some_and(|path| !path.trim().is_empty()) {
+        let what = "a TCP target has no path: this does nothing";
+        report.warning(&at.key("target_path"), what, "take it out");
+    }
+    let at = at.key("query_endpoint");
+    let endpoint = written.query_endpoint.as_deref().map(str::trim).filter(|it| !it.is_empty());
+    let Some(endpoint) = endpoint else {
+        if !report.is_tainted(&at) {
+            report.error(&at, "nobody is named to ask for the targets", FORM);
+        }
+        return None;
+    };
+    let (is_tls, address, host, path) = report.keep(&at, url(endpoint))?;
+    let tls = match is_tls {
+        true => Some(policy(&Transport::default(), &address, &at, report)?),
+        false => None,
+    };
+    let directory = HttpDirectory { address, tls, host, path, headers, document };
+    Some(Directory::Http(Box::new(directory)))
+}
+
+type Url = (bool, crate::config::names::TargetAddress, String, String);
+
+fn url(text: &str) -> Result<Url, Complaint> {
+    let url = address::split(text);
+    let (is_tls, port) = match url.scheme {
+        Some("http") => (false, 80),
+        Some("https") => (true, 443),
+        Some(_) | None => return Err(Complaint::new("this is no URL of a document", FORM)),
+    };
+    let address = address::host_and_port(url.authority, Some(port))?;
+    let path = url.path.split('#').next().unwrap_or_default();
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let is_plain = |byte: u8| byte.is_ascii_graphic();
+    if !path.bytes().all(is_plain) || !url.authority.bytes().all(is_plain) {
+        let right = "write blanks and letters beyond ASCII as %XX";
+        return Err(Complaint::new("a URL holds no such character", right));
+    }
+    Ok((is_tls, address, url.authority.to_owned(), path))
+}
+
+fn document(written: &ServiceDiscovery, at: &KeyPath, report: &mut Report<'_>) -> DocumentShape {
+    let mut path = |key: &str, written: &Option<String>| -> DotPath {
+        let read = DotPath::parse(written.as_deref().unwrap_or_default());
+        report.keep(&at.key(key), read).unwrap_or_default()
+    };
+    let shape = DocumentShape {
+        is_list: written.endpoint_returns_list.unwrap_or(false),
+        is_nested: written.use_nested_query.unwrap_or(false),
+        parent: path("parent_data_path", &written.parent_data_path),
+        host: path("data_path", &written.data_path),
+        port: path("port_data_path", &written.port_data_path),
+    };
+    let parent_at = at.key("parent_data_path");
+    if shape.is_nested && shape.parent.is_empty() && !report.is_tainted(&parent_at) {
+        let what = "`use_nested_query` needs to know where the text with JSON in it is";
+        report.error(&at.key("use_nested_query"), what, "write its path as parent_data_path");
+    }
+    if shape.is_list && !shape.is_nested && !shape.parent.is_empty() {
+        let what = "the document is a list itself: this does nothing";
+        report.warning(&parent_at, what, "take it out, or endpoint_returns_list");
+    }
+    shape
+}
