@@ -20,6 +20,7 @@ mod dialling;
 mod discovering;
 mod discovering_checks;
 mod docs;
+mod ending;
 #[cfg(feature = "chaos")]
 mod failing;
 mod failover;
