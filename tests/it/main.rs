@@ -34,6 +34,7 @@ mod mutual;
 mod mutual_table;
 mod named;
 mod naming;
+mod nginx;
 mod originating;
 mod pausing;
 mod pem_files;

@@ -24,6 +24,15 @@ impl Balancer {
 
     /// nginx with these servers in its `stream`, listening on `port`.
     pub(crate) fn nginx(servers: &str, port: u16) -> Self {
+        Self::nginx_of(&format!("stream {{\n{servers}\n}}"), port)
+    }
+
+    /// nginx as a server of HTTP, with these servers, listening on `port`.
+    pub(crate) fn nginx_http(servers: &str, port: u16) -> Self {
+        Self::nginx_of(&format!("http {{\naccess_log off;\n{servers}\n}}"), port)
+    }
+
+    fn nginx_of(block: &str, port: u16) -> Self {
         // Debian builds it apart.
         let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
         let load = if Path::new(module).exists() {
@@ -33,12 +42,18 @@ impl Balancer {
         };
         let configuration = format!(
             "{load} daemon off; master_process off; error_log stderr warn; pid nginx.pid;\n\
-             events {{ worker_connections 100; }}\nstream {{\n{servers}\n}}\n"
+             events {{ worker_connections 100; }}\n{block}\n"
         );
         Self::start("nginx", &configuration, port, |command, file| {
             let folder = file.parent().expect("it is in a folder");
             command.arg("-p").arg(folder).arg("-e").arg("stderr").arg("-c").arg(file);
         })
+    }
+
+    /// Its process.
+    #[allow(dead_code, reason = "only the benchmark of TLS asks")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn start(
