@@ -1,6 +1,6 @@
 # The doors a newcomer uses. `make` alone lists them.
 
-.PHONY: help demo run test quick lint doc chaos fuzz bench-failover tools clean
+.PHONY: help demo run test quick lint doc chaos fuzz bench bench-failover tools clean
 .DEFAULT_GOAL := help
 
 help: ## list these
@@ -41,6 +41,9 @@ fuzz: ## a minute of any bytes for each reader of what strangers send
 
 bench-failover: tools ## what failovers of real servers take, with their timelines (RUNS=3)
 	STAGEDOOR_RUNS=$(or $(RUNS),3) cargo bench --bench failover
+
+bench: tools ## what TLS costs, beside HAProxy and nginx where they are installed (RUNS=3)
+	STAGEDOOR_RUNS=$(or $(RUNS),3) cargo bench --bench tls
 
 tools: ## install what the tests need (Debian)
 	@.ci/tools
