@@ -9,10 +9,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::address::Spoken;
 use crate::config::dot_path::DotPath;
 use crate::config::mould::Mould;
 use crate::config::names::TargetAddress;
 use crate::config::transport::Policy;
+
+/// So many addresses of one name at most are targets.
+pub const MOST_ADDRESSES: usize = 64;
 
 /// So many entries at most are a list of targets.
 pub const MOST_ENTRIES: usize = 1_000;
@@ -22,7 +26,7 @@ pub const MOST_ENTRIES: usize = 1_000;
 pub struct Discovery {
     /// Who is asked.
     pub directory: Directory,
-    /// From one question to the next. Default 120 s; 1 s for a file.
+    /// From one question to the next. Default 120 s; 30 s for a name, 1 s for a file.
     pub interval: Duration,
     /// One deadline over a whole question. Default 5 s.
     pub timeout: Duration,
@@ -39,8 +43,21 @@ pub struct Discovery {
 pub enum Directory {
     /// `query_endpoint`: a document, over HTTP.
     Http(Box<HttpDirectory>),
+    /// `dns`: every address of a name.
+    Name(NameDirectory),
     /// `file`: a list on disk.
     File(Arc<Path>),
+}
+
+/// A name whose addresses are the targets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameDirectory {
+    /// What is spoken to them.
+    pub spoken: Spoken,
+    /// The name.
+    pub host: Arc<str>,
+    /// The port of all of them.
+    pub port: u16,
 }
 
 /// A document that is asked for over HTTP.
@@ -82,7 +99,7 @@ impl Directory {
     pub fn tls(&self) -> Option<&Arc<Policy>> {
         match self {
             Self::Http(http) => http.tls.as_ref(),
-            Self::File(_) => None,
+            Self::Name(_) | Self::File(_) => None,
         }
     }
 }
@@ -92,6 +109,7 @@ impl fmt::Display for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(http) => http.fmt(f),
+            Self::Name(NameDirectory { host, port, .. }) => write!(f, "dns:{host}:{port}"),
             Self::File(path) => path.display().fmt(f),
         }
     }

@@ -4,14 +4,17 @@
 //! A document over HTTP is asked for on a connection of its own; a file is read on a thread that may
 //! block, and while that has not ended, no other is begun.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::discovery::{Directory, Discovery, HttpDirectory};
+use crate::config::discovery::{
+    Directory, Discovery, HttpDirectory, MOST_ADDRESSES, NameDirectory,
+};
+use crate::config::mould::Found;
 use crate::config::names::TargetAddress;
 use crate::config::target_file;
 use crate::discovery::document;
@@ -52,6 +55,10 @@ pub async fn ask(discovery: &Discovery, means: &Means) -> Result<Entries, ListFa
                 let body = fetch(http, means, deadline).await.map_err(ListFault::nonsense)?;
                 document::read(&body, &http.document)
             }
+            Directory::Name(name) => {
+                let addresses = addresses(&name.host, &means.look_ups).await;
+                addresses.map(|all| of_name(name, all)).map_err(ListFault::nonsense)
+            }
             Directory::File(path) => {
                 let found = read(path, means).await.map_err(ListFault::nonsense)?;
                 Ok(Entries { found, left_out: Vec::new() })
@@ -86,7 +93,24 @@ async fn destination(address: &TargetAddress, look_ups: &LookUps) -> Result<Dest
     }
 }
 
-async fn read(path: &Arc<Path>, means: &Means) -> Result<Vec<crate::config::mould::Found>, String> {
+async fn addresses(host: &Arc<str>, look_ups: &LookUps) -> Result<Vec<IpAddr>, String> {
+    let found = look_ups.look_up_all(host).await;
+    let found = found.unwrap_or_else(|| Err(format!("`{host}` is still being looked up")))?;
+    if found.is_empty() { Err(format!("`{host}` has no address")) } else { Ok(found) }
+}
+
+/// The targets at these addresses, in one order whatever a name server turns them to.
+fn of_name(name: &NameDirectory, mut all: Vec<IpAddr>) -> Entries {
+    all.sort();
+    all.dedup();
+    let mut addresses = all.into_iter().map(|ip| SocketAddr::new(ip, name.port));
+    let taken = addresses.by_ref().take(MOST_ADDRESSES);
+    let found = taken.map(|address| Found::at(name.spoken, TargetAddress::Ip(address))).collect();
+    let too_many = |address| format!("{address} is one more than {MOST_ADDRESSES}");
+    Entries { found, left_out: addresses.map(too_many).collect() }
+}
+
+async fn read(path: &Arc<Path>, means: &Means) -> Result<Vec<Found>, String> {
     if means.reading.swap(true, Ordering::AcqRel) {
         return Err("it is still being read since the last time".to_owned());
     }
@@ -102,5 +126,79 @@ async fn read(path: &Arc<Path>, means: &Means) -> Result<Vec<crate::config::moul
 impl Drop for Reading {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::address::Spoken;
+    use crate::discovery::list::settle;
+    use crate::discovery::list::tests::spec;
+
+    fn name() -> NameDirectory {
+        NameDirectory { spoken: Spoken::Tcp, host: "redis.test".into(), port: 1 }
+    }
+
+    fn means(look_ups: LookUps) -> Means {
+        Means { look_ups, connectors: Connectors::default(), reading: Arc::default() }
+    }
+
+    /// What becomes of a name server's answer.
+    async fn check(answer: Result<Vec<&str>, &str>, expected: &str) {
+        let discovery = Discovery { directory: Directory::Name(name()), ..spec() };
+        let answer = answer.map(|all| all.iter().map(|ip| ip.parse().unwrap()).collect());
+        let answer = answer.map_err(ToOwned::to_owned);
+        let means =
+            means(LookUps::new(Arc::new(move |_| answer.clone().map_err(io::Error::other))));
+        let said = match ask(&discovery, &means).await.and_then(|all| settle(all, &discovery)) {
+            Ok(listed) => {
+                let shown = listed.targets.iter().map(|one| one.address.to_string());
+                shown.chain(listed.remark).collect::<Vec<_>>().join(" ")
+            }
+            Err(fault) => format!("fault: {fault}"),
+        };
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn every_address_of_a_name_is_a_target_and_no_answer_is_no_list() {
+        actix_rt::System::new().block_on(async {
+            let all = vec!["192.0.2.2", "2001:db8::1", "192.0.2.1", "192.0.2.2"];
+            check(Ok(all), "192.0.2.1:1 192.0.2.2:1 [2001:db8::1]:1").await;
+            check(Ok(vec![]), "fault: `redis.test` has no address").await;
+            let unknown = "Name or service not known";
+            let fault = format!("fault: `redis.test` cannot be looked up: {unknown}");
+            check(Err(unknown), &fault).await;
+        });
+    }
+
+    #[test]
+    fn of_very_many_addresses_only_some_are_targets() {
+        let ip = |n: u16| IpAddr::from([10, 0, n.to_be_bytes()[0], n.to_be_bytes()[1]]);
+        let entries = of_name(&name(), (0..300).map(ip).collect());
+        assert_eq!((entries.found.len(), entries.left_out.len()), (MOST_ADDRESSES, 236));
+    }
+
+    #[test]
+    fn a_look_up_that_hangs_costs_the_timeout_and_no_second_one_is_begun() {
+        actix_rt::System::new().block_on(async {
+            let (end, ended) = std::sync::mpsc::channel::<()>();
+            let ended = Mutex::new(ended);
+            let timeout = Duration::from_millis(20);
+            let discovery = Discovery { directory: Directory::Name(name()), timeout, ..spec() };
+            let means = means(LookUps::new(Arc::new(move |_| {
+                assert!(ended.lock().unwrap().recv().is_err(), "nobody sends");
+                Ok(Vec::new())
+            })));
+            let said = async || ask(&discovery, &means).await.unwrap_err().to_string();
+            assert_eq!(said().await, "no answer within 20ms");
+            assert_eq!(said().await, "`redis.test` is still being looked up");
+            drop(end);
+        });
     }
 }

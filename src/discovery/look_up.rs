@@ -55,19 +55,24 @@ impl LookUps {
     /// server turns them does not look like a change; several targets of one name are `dns`
     /// discovery's. `None`: an earlier one of that name has not ended.
     pub async fn look_up(&self, host: &Arc<str>) -> Option<Result<IpAddr, String>> {
+        let all = self.look_up_all(host).await?;
+        let none = || format!("`{host}` has no address");
+        Some(all.and_then(|all| all.into_iter().min().ok_or_else(none)))
+    }
+
+    /// The same, with every address that there is, in any order.
+    pub async fn look_up_all(&self, host: &Arc<str>) -> Option<Result<Vec<IpAddr>, String>> {
         let answer = tokio::time::timeout(LOOK_UP, self.answer(host)).await;
         let late = |_| format!("looking `{host}` up took more than {} s", LOOK_UP.as_secs());
         Some(match answer.map_err(late) {
-            Ok(answer) => match answer? {
-                Ok(Some(address)) => Ok(address),
-                Ok(None) => Err(format!("`{host}` has no address")),
-                Err(error) => Err(format!("`{host}` cannot be looked up: {}", plain(&error))),
-            },
+            Ok(answer) => {
+                answer?.map_err(|error| format!("`{host}` cannot be looked up: {}", plain(&error)))
+            }
             Err(late) => Err(late),
         })
     }
 
-    async fn answer(&self, host: &Arc<str>) -> Option<io::Result<Option<IpAddr>>> {
+    async fn answer(&self, host: &Arc<str>) -> Option<io::Result<Vec<IpAddr>>> {
         if lock(&self.in_flight).contains(host) {
             return None;
         }
@@ -79,7 +84,7 @@ impl LookUps {
             let addresses = how(&in_flight.host);
             drop(in_flight);
             // Whoever asked may have waited long enough.
-            drop(reply.send(addresses.map(|addresses| addresses.into_iter().min())));
+            drop(reply.send(addresses));
         });
         Some(match thread {
             Ok(_detached) => answer.await.unwrap_or_else(|_| Err(io::Error::other("it crashed"))),

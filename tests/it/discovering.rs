@@ -290,6 +290,17 @@ fn a_file_lists_targets_and_outlives_being_broken() {
     assert_eq!(self::service(&stagedoor, "redis")["targets"][0]["name"], "uno");
 }
 
+#[test]
+fn every_address_of_a_name_is_a_target() {
+    let (target, listen) = (Target::numbered(1), free_port());
+    let mut service = definition("redis", listen, "");
+    let name = format!("localhost:{}", target.port());
+    service["proxy"]["service_discovery"] = json!({ "dns": name, "cache_timeout": "1s" });
+    let stagedoor = Stagedoor::run(&service);
+    assert!(targets(&stagedoor, "redis").contains(&target.address()));
+    assert_eq!(served(listen), b"1");
+}
+
 #[cfg(feature = "chaos")]
 #[test]
 fn a_discoverer_that_falls_keeps_what_it_found_and_asks_on() {

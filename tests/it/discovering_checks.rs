@@ -154,6 +154,11 @@ fn validate_asks_nobody_and_says_what_is_wrong() {
     };
     let discovery = "service_discovery";
     check(&|_| {}, 0, "found by   http://127.0.0.1:");
+    let by_name =
+        |name: &'static str| move |it: &mut Value| it["proxy"][discovery] = json!({ "dns": name });
+    check(&by_name("redis.test:6379"), 0, "found by   dns:redis.test:6379, asked each 30s");
+    check(&by_name("10.0.0.1:6379"), 2, "no name that stands for several");
+    check(&by_name("tls://redis.test:6379"), 2, "ssl_server_name = \"redis.test\"");
     let change = |it: &mut Value| it["proxy"][discovery]["query_endpoint"] = json!("consul:8500");
     check(&change, 2, "this is no URL of a document");
     let change = |it: &mut Value| it["proxy"][discovery]["query_endpoint"] = Value::Null;

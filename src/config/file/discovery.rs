@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::config::file::scalars::Period;
 
 /// Targets that are found, not written. Nothing of it counts while none of
-/// `use_discovery_service` and `file` is written.
+/// `use_discovery_service`, `dns` and `file` is written.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceDiscovery {
@@ -28,7 +28,7 @@ pub struct ServiceDiscovery {
     pub target_path: Option<String>,
     /// All entries are targets, not only the first. Default: false.
     pub use_target_list: Option<bool>,
-    /// From one question to the next. Default: 120s.
+    /// From one question to the next. Default: 120s; 30s for a name.
     pub cache_timeout: Option<Period>,
     /// Tyk's switch, which is meant to ask each time and does not. Nobody waits for an answer here.
     pub cache_disabled: Option<bool>,
@@ -40,8 +40,7 @@ pub struct ServiceDiscovery {
     pub timeout: Option<Period>,
     /// Further headers of the question, such as a token.
     pub headers: Option<BTreeMap<String, String>>,
-    /// A name whose every address is a target.
-    #[schemars(extend("x-later" = true))]
+    /// A name and a port: every address of the name is a target: `redis.internal:6379`.
     pub dns: Option<String>,
     /// A name whose SRV records are the targets.
     #[schemars(extend("x-later" = true))]

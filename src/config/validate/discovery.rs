@@ -3,16 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::address;
-use crate::config::discovery::{Directory, Discovery, DocumentShape, HttpDirectory};
+use crate::config::address::{self, Spoken};
+use crate::config::discovery::{Directory, Discovery, DocumentShape, HttpDirectory, NameDirectory};
 use crate::config::dot_path::DotPath;
 use crate::config::file::discovery::ServiceDiscovery;
 use crate::config::file::proxy::Proxy;
 use crate::config::file::scalars::Period;
 use crate::config::mould::Mould;
+use crate::config::names::TargetAddress;
 use crate::config::place::KeyPath;
 use crate::config::problem::Complaint;
-use crate::config::transport::Transport;
+use crate::config::transport::{Asked, Transport};
 use crate::config::validate::http;
 use crate::config::validate::limits::at_least;
 use crate::config::validate::report::Report;
@@ -20,6 +21,8 @@ use crate::config::validate::transport::policy;
 
 /// Tyk's `default_cache_timeout`.
 const INTERVAL: Duration = Duration::from_secs(120);
+/// As often as the names of targets are looked up.
+const NAMES: Duration = Duration::from_secs(30);
 /// Nobody is asked more often.
 const SHORTEST: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,26 +30,35 @@ const FORM: &str = "write http://host:port/path or https://host:port/path";
 
 /// Are the targets of this service found, whatever may be wrong with how?
 pub fn is_on(proxy: &Proxy) -> bool {
-    proxy.service_discovery.as_ref().is_some_and(|it| asks_http(it) || file(it).is_some())
+    proxy.service_discovery.as_ref().is_some_and(|it| !ways(it).is_empty())
 }
 
 /// How the targets are found; its mould is still to be made. `None`: they are written.
-pub fn settle(proxy: &Proxy, folder: &Path, report: &mut Report<'_>) -> Option<Discovery> {
+pub fn settle(
+    proxy: &Proxy,
+    transport: &Transport,
+    folder: &Path,
+    report: &mut Report<'_>,
+) -> Option<Discovery> {
     let written = proxy.service_discovery.as_ref().filter(|_| is_on(proxy))?;
     let at = KeyPath::dotted("proxy.service_discovery");
     let balanced = proxy.enable_load_balancing.unwrap_or(false);
-    let (directory, interval, all) = match file(written) {
-        Some(path) => {
-            if asks_http(written) {
-                let what = "`file` stands beside `use_discovery_service`";
-                report.error(&at.key("file"), what, "the targets are found in one way");
-            }
+    if let [one, other, ..] = ways(written)[..] {
+        let what = format!("`{other}` stands beside `{one}`");
+        report.error(&at.key(other), what, "the targets are found in one way");
+    }
+    let (directory, interval, all) = match (file(written), name(written)) {
+        (Some(path), _) => {
             let directory = file_directory(path, folder, &at.key("file"), report);
             (directory, SHORTEST, true)
         }
-        None => {
+        (None, Some(name)) => {
+            let directory = name_directory(name, transport, &at.key("dns"), report);
+            (directory, interval(written, NAMES, &at, report), true)
+        }
+        (None, None) => {
             let directory = http_directory(written, &at, report);
-            let interval = interval(written, &at, report);
+            let interval = interval(written, INTERVAL, &at, report);
             (directory, interval, written.use_target_list.unwrap_or(false))
         }
     };
@@ -66,8 +78,39 @@ pub fn settle(proxy: &Proxy, folder: &Path, report: &mut Report<'_>) -> Option<D
     })
 }
 
-fn asks_http(written: &ServiceDiscovery) -> bool {
-    written.use_discovery_service.unwrap_or(false)
+/// The keys that say how.
+fn ways(written: &ServiceDiscovery) -> Vec<&'static str> {
+    let ways = [
+        ("use_discovery_service", written.use_discovery_service.unwrap_or(false)),
+        ("dns", name(written).is_some()),
+        ("file", file(written).is_some()),
+    ];
+    ways.into_iter().filter(|(_, is_written)| *is_written).map(|(key, _)| key).collect()
+}
+
+fn name(written: &ServiceDiscovery) -> Option<&str> {
+    written.dns.as_deref().map(str::trim).filter(|name| !name.is_empty())
+}
+
+fn name_directory(
+    name: &str,
+    transport: &Transport,
+    at: &KeyPath,
+    report: &mut Report<'_>,
+) -> Option<Directory> {
+    let (spoken, address) = report.keep(at, address::target(name))?;
+    let TargetAddress::Name { host, port } = address else {
+        let what = "this is one address, and no name that stands for several";
+        report.error(at, what, "write it as proxy.target_list");
+        return None;
+    };
+    if spoken == Spoken::Tls && !matches!(transport.asked, Asked::Name(_)) {
+        let what = "a target that is found by its address has no name to prove";
+        let right = format!("write proxy.transport.ssl_server_name = \"{host}\"");
+        report.error(at, what, right);
+        return None;
+    }
+    Some(Directory::Name(NameDirectory { spoken, host, port }))
 }
 
 fn file(written: &ServiceDiscovery) -> Option<&str> {
@@ -91,7 +134,12 @@ fn file_directory(
     }
 }
 
-fn interval(written: &ServiceDiscovery, at: &KeyPath, report: &mut Report<'_>) -> Duration {
+fn interval(
+    written: &ServiceDiscovery,
+    usual: Duration,
+    at: &KeyPath,
+    report: &mut Report<'_>,
+) -> Duration {
     if written.cache_disabled.unwrap_or(false) {
         let what = "nobody waits for a question here: it is asked in the background, each \
                     `cache_timeout`";
@@ -99,7 +147,7 @@ fn interval(written: &ServiceDiscovery, at: &KeyPath, report: &mut Report<'_>) -
     }
     match written.cache_timeout {
         // Tyk's way to write nothing.
-        None | Some(Period(Duration::ZERO)) => INTERVAL,
+        None | Some(Period(Duration::ZERO)) => usual,
         Some(Period(interval)) if interval < SHORTEST => {
             let what = "asked more often than once a second";
             report.warning(&at.key("cache_timeout"), what, "1s is used instead");
@@ -137,7 +185,7 @@ fn http_directory(
     Some(Directory::Http(Box::new(directory)))
 }
 
-type Url = (bool, crate::config::names::TargetAddress, String, String);
+type Url = (bool, TargetAddress, String, String);
 
 fn url(text: &str) -> Result<Url, Complaint> {
     let url = address::split(text);
