@@ -7,6 +7,7 @@ mod harness;
 mod accepting;
 mod admission;
 mod asking;
+mod asking_names;
 mod balancing;
 #[cfg(feature = "chaos")]
 mod chaos;
