@@ -3,7 +3,12 @@
 //! Off the source's socket into a borrowed buffer; from there, decrypted or as it is, into the
 //! sink: encrypted and written as many records at once, or as it is. Nothing is read while
 //! something read is still unwritten, also inside TLS: that is the back-pressure, and the bound on
-//! memory. A direction with nothing to pass on holds no buffer.
+//! memory.
+//!
+//! An active direction holds what it has read (16 KiB, 64 KiB in bulk), the records of it that are
+//! not written yet (64 KiB and their headers, inside TLS), one record that is being decrypted, and
+//! 16 KiB where small pieces are gathered for a plain sink. One with nothing to pass on holds none
+//! of these.
 
 use std::io;
 use std::task::{Context, Poll, ready};
