@@ -120,6 +120,15 @@ impl ListedCheck {
         self.spoken.map_or(to_target, |spoken| spoken == Spoken::Tls)
     }
 
+    /// Is TLS asked for as targets are asked for it? Other servers may be of another kind.
+    fn asks_first(&self, targets: &[Target]) -> bool {
+        match &self.kind {
+            CheckKind::Postgres(_) => true,
+            CheckKind::Script(_) => targets.iter().any(|target| target.address == self.address),
+            CheckKind::Http(_) => false,
+        }
+    }
+
     /// The check that it is among these targets.
     pub fn bind(
         &self,
@@ -128,7 +137,10 @@ impl ListedCheck {
         header: Option<Version>,
     ) -> Check {
         let target = self.target(targets);
-        let policy = || transport.policy(&self.address).map(Arc::new);
+        let policy = || {
+            let policy = transport.policy(&self.address)?;
+            Some(Arc::new(if self.asks_first(targets) { policy } else { policy.at_once() }))
+        };
         Check {
             target: target.map(|target| target.key.clone()),
             address: self.address.clone(),

@@ -64,6 +64,15 @@ pub struct Manner {
     pub ciphers: Vec<String>,
     /// The ALPN protocols that are offered, in order of preference; empty: none are.
     pub alpn: Vec<Arc<str>>,
+    /// How TLS is asked for before the handshake; `None`: it is not, and begins at once.
+    pub starttls: Option<Starttls>,
+}
+
+/// How a target is asked for TLS before the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Starttls {
+    /// By PostgreSQL's `SSLRequest`.
+    Postgres,
 }
 
 /// The keys of which a target must have one.
@@ -132,6 +141,12 @@ impl Policy {
     /// Is it believed whoever it is?
     pub fn is_insecure(&self) -> bool {
         self.trust == Trust::Anyone && self.pins.is_empty()
+    }
+
+    /// The same for whoever begins TLS at once, where targets are asked for it first.
+    pub fn at_once(mut self) -> Self {
+        self.manner.starttls = None;
+        self
     }
 }
 

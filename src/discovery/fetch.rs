@@ -20,7 +20,7 @@ use crate::config::target_file;
 use crate::discovery::document;
 use crate::discovery::list::{Entries, ListFault};
 use crate::discovery::look_up::LookUps;
-use crate::net::connect::connect;
+use crate::net::connect::{Preface, connect};
 use crate::net::connectors::Connectors;
 use crate::net::dial::Destination;
 use crate::net::http::{self, Question};
@@ -77,7 +77,8 @@ async fn fetch(http: &HttpDirectory, means: &Means, deadline: Instant) -> Result
     let connector = http.tls.as_ref().map(|policy| means.connectors.of(policy)).transpose();
     let connector = connector.map_err(|error| error.to_string())?;
     let tuning = Tuning::default();
-    let connecting = connect(&destination, &[], connector.as_deref(), deadline, &tuning);
+    let connecting =
+        connect(&destination, Preface::default(), connector.as_deref(), deadline, &tuning);
     let peer = connecting.await.map_err(|error| error.to_string().replacen("target ", "", 1))?;
     http::document(peer, request, MOST).await.map_err(|error| error.to_string())
 }

@@ -20,7 +20,7 @@ use crate::health::postgres_probe::{PostgresRun, run_postgres};
 use crate::health::probe::{Run, run_script};
 use crate::health::transcript::Transcript;
 use crate::health::verdict::{OwnTrouble, Stage, Verdict};
-use crate::net::connect::connect;
+use crate::net::connect::{Preface, connect};
 use crate::net::connectors::{Connector, Connectors};
 use crate::net::dial::{Destination, DialError, DialFault};
 use crate::net::names::NameBook;
@@ -82,7 +82,8 @@ async fn ask(
         }
     };
     let header = check.header.map(header_of).unwrap_or_default();
-    let peer = match connect_in(time, &destination, &header, connector.as_deref()).await {
+    let preface = Preface { header: &header, starttls: None };
+    let peer = match connect_in(time, &destination, preface, connector.as_deref()).await {
         Ok(peer) => peer,
         Err(error) => return Transcript::of_verdict(of_dial(&error), time.elapsed()),
     };
@@ -117,13 +118,13 @@ fn header_of(version: Version) -> Vec<u8> {
 async fn connect_in(
     time: &AwakeTime,
     destination: &Destination,
-    header: &[u8],
+    preface: Preface<'_>,
     connector: Option<&Connector>,
 ) -> Result<Peer, DialError> {
     loop {
         let (slept, deadline) = (time.overslept(), time.deadline_on_the_clock());
         let tuning = Tuning::default();
-        let attempt = connect(destination, header, connector, deadline, &tuning);
+        let attempt = connect(destination, preface, connector, deadline, &tuning);
         let error = match time.wait(time.deadline(), attempt).await {
             Ok(Ok(peer)) => return Ok(peer),
             Ok(Err(error)) => error,

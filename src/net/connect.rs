@@ -1,6 +1,6 @@
-//! Connecting: the dial, a PROXY header where one is sent and, where TLS is spoken, the handshake, by
-//! one deadline. Sessions and
-//! probes take this road alike.
+//! Connecting: the dial, a PROXY header where one is sent, PostgreSQL's request for TLS where it is
+//! asked so and, where TLS is spoken, the handshake, by one deadline. Sessions and probes take this
+//! road alike.
 //!
 //! A target that judges our certificate tells of it late: with TLS 1.3 our side is done before the
 //! other has looked. Where one has ever asked for a certificate, its next word is waited for, so
@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::client::TlsStream;
 
+use crate::config::transport::Starttls;
 use crate::net::connectors::Connector;
 use crate::net::dial::{Destination, DialError, DialFault, dial};
 use crate::net::peer::Peer;
@@ -24,6 +25,7 @@ use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 use crate::net::tls_fault;
 use crate::net::tuning::Tuning;
+use crate::wire::postgres_request::{SSL_REQUEST, answer};
 
 /// A target that has judged our certificate says something by then, or says nothing unasked: so
 /// many times what the handshake took.
@@ -32,39 +34,70 @@ const JUDGMENT: u32 = 3;
 const SHORTEST: Duration = Duration::from_millis(30);
 const LONGEST: Duration = Duration::from_millis(300);
 
-/// Connects to `destination` before `deadline`, through `connector` if there is one. A PROXY
-/// `header`, unless it is empty, goes first, and at once: some targets speak first, but not before
-/// they have it.
+/// What a target is told before everything else.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Preface<'a> {
+    /// A PROXY header, unless it is empty. It is sent at once: some targets speak first, but not
+    /// before they have it.
+    pub header: &'a [u8],
+    /// How it is asked for the TLS that somebody else will begin.
+    pub starttls: Option<Starttls>,
+}
+
+/// Connects to `destination` before `deadline`, through `connector` if there is one.
 ///
 /// # Errors
 /// There is no connection, or the handshake failed.
 pub async fn connect(
     destination: &Destination,
-    header: &[u8],
+    preface: Preface<'_>,
     connector: Option<&Connector>,
     deadline: Instant,
     tuning: &Tuning,
 ) -> Result<Peer, DialError> {
     let socket = dial(destination, deadline, tuning).await?;
-    if !header.is_empty() {
-        let sent = timeout_at(deadline, Box::pin(send(&socket, header))).await;
+    if !preface.header.is_empty() {
+        let sent = timeout_at(deadline, Box::pin(send(&socket, preface.header))).await;
         sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|error| DialError::after_connect(destination, error))?;
     }
-    let Some(connector) = connector else { return Ok(Peer::Plain(socket.into())) };
+    let starttls = preface.starttls.or(connector.and_then(Connector::starttls));
+    if starttls.is_none() && connector.is_none() {
+        return Ok(Peer::Plain(socket.into()));
+    }
+    let securing = async {
+        match starttls {
+            Some(Starttls::Postgres) => ask(&socket).await?,
+            None => {}
+        }
+        match connector {
+            Some(connector) => secure(Stream::from(socket), connector).await.map(Peer::from),
+            None => Ok(Peer::Plain(socket.into())),
+        }
+    };
     // In a box: a session without TLS must not be as large as one that has it.
-    let secured = timeout_at(deadline, Box::pin(secure(Stream::from(socket), connector))).await;
-    secured.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(Peer::from).map_err(
-        |error| {
-            let own = tls_fault::is_own(&error);
-            let words = io::Error::new(error.kind(), tls_fault::of_handshake(&error));
-            DialError {
-                fault: if own { DialFault::OwnSide } else { DialFault::Handshake },
-                destination: destination.clone(),
-                source: Some(words),
-            }
-        },
-    )
+    let secured = timeout_at(deadline, Box::pin(securing)).await;
+    secured.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| {
+        let own = tls_fault::is_own(&error);
+        let words = io::Error::new(error.kind(), tls_fault::of_handshake(&error));
+        DialError {
+            fault: if own { DialFault::OwnSide } else { DialFault::Handshake },
+            destination: destination.clone(),
+            source: Some(words),
+        }
+    })
+}
+
+/// Asks a PostgreSQL server for TLS.
+async fn ask(socket: &Socket) -> io::Result<()> {
+    send(socket, &SSL_REQUEST).await?;
+    // With room for more than the answer, so that more is seen.
+    let mut said = [0; 64];
+    let count = poll_fn(|cx| socket.poll_recv(cx, &mut said)).await?;
+    if count == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    answer(&said[..count]).map_err(|declined| io::Error::new(io::ErrorKind::InvalidData, declined))
 }
 
 async fn send(socket: &Socket, bytes: &[u8]) -> io::Result<()> {

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::tls::Versions;
 use crate::config::transport::{Manner, Policy, Trust};
-use crate::net::connect::connect;
+use crate::net::connect::{Preface, connect};
 use crate::net::connectors::Connectors;
 use crate::net::dial::{Destination, DialError};
 use crate::net::peer::Peer;
@@ -139,5 +139,6 @@ pub(super) fn trusting(authority: &Authority) -> Policy {
 
 pub(super) async fn reach(to: &Destination, policy: Policy) -> Result<Peer, DialError> {
     let connector = Connectors::default().of(&Arc::new(policy)).unwrap();
-    connect(to, &[], Some(&connector), Instant::now() + SOON, &Tuning::default()).await
+    connect(to, Preface::default(), Some(&connector), Instant::now() + SOON, &Tuning::default())
+        .await
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::config::tls::Versions;
 use crate::config::transport::{Policy, Trust};
-use crate::net::connect::connect;
+use crate::net::connect::{Preface, connect};
 use crate::net::connect_harness::{
     Asks, Identity, SOON, authority, params, policy, reach, self_signed, server, signed, trusting,
 };
@@ -258,7 +258,9 @@ async fn what_is_not_tls_or_says_nothing_is_told_apart() {
 
     let connector = Connectors::default().of(&Arc::new(trusting(&ours))).unwrap();
     let short = Instant::now() + Duration::from_millis(50);
-    let silent = connect(&to, &[], Some(&connector), short, &Tuning::default()).await.unwrap_err();
+    let silent = connect(&to, Preface::default(), Some(&connector), short, &Tuning::default())
+        .await
+        .unwrap_err();
     assert!(
         silent.to_string().ends_with("failed the TLS handshake: it was not done in time"),
         "{silent}"
@@ -277,7 +279,9 @@ async fn a_policy_that_stays_resumes_and_one_that_changed_does_not() {
         let connector = connectors.of(&policy).unwrap();
         let deadline = Instant::now() + SOON;
         let mut peer =
-            connect(&to, &[], Some(&connector), deadline, &Tuning::default()).await.unwrap();
+            connect(&to, Preface::default(), Some(&connector), deadline, &Tuning::default())
+                .await
+                .unwrap();
         peer.read_exact(&mut [0; 2]).await.unwrap();
         peer.agreed().unwrap().is_resumed
     };

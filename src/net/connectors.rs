@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use crate::config::authorities;
 use crate::config::domain::normal;
 use crate::config::tls::Versions;
-use crate::config::transport::{Manner, Policy, Trust};
+use crate::config::transport::{Manner, Policy, Starttls, Trust};
 use crate::net::verify::{Chain, Verifier};
 
 /// The connectors in use. Clones share them.
@@ -34,6 +34,7 @@ pub struct Connectors {
 pub struct Connector {
     tls: TlsConnector,
     server_name: ServerName<'static>,
+    starttls: Option<Starttls>,
     presented: Arc<Presented>,
 }
 
@@ -111,7 +112,8 @@ impl Connectors {
         config.alpn_protocols =
             policy.manner.alpn.iter().map(|it| it.as_bytes().to_vec()).collect();
         let tls = TlsConnector::from(Arc::new(config));
-        Ok(Connector { tls, server_name: policy.server_name.clone(), presented })
+        let (server_name, starttls) = (policy.server_name.clone(), policy.manner.starttls);
+        Ok(Connector { tls, server_name, starttls, presented })
     }
 
     fn chain(&self, trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Chain, Unbuildable> {
@@ -181,7 +183,13 @@ impl Connector {
 
     /// The same by another name. Tickets are kept by name.
     fn asking_for(&self, server_name: ServerName<'static>) -> Self {
-        Self { tls: self.tls.clone(), server_name, presented: Arc::clone(&self.presented) }
+        let (tls, presented) = (self.tls.clone(), Arc::clone(&self.presented));
+        Self { tls, server_name, starttls: self.starttls, presented }
+    }
+
+    /// How TLS is asked for before the handshake, where a connection begins without it.
+    pub fn starttls(&self) -> Option<Starttls> {
+        self.starttls
     }
 
     /// Has a target asked for our certificate? Then its judgment of it is still to come when a

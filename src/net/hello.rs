@@ -3,6 +3,8 @@
 //!
 //! rustls reads it, in whatever pieces it comes: cut over segments or over records, and it bounds
 //! what is kept (a record of 16 KiB and a little). The deadline is the caller's.
+//!
+//! A client of PostgreSQL asks for TLS first; it is told yes, and its hello is what it says then.
 
 use std::future::poll_fn;
 use std::io;
@@ -10,6 +12,7 @@ use std::io;
 use rustls::server::{Accepted, Acceptor};
 
 use crate::net::socket::Socket;
+use crate::wire::postgres_request::{Opening, Refusal, Requests};
 
 /// One read takes at most this much.
 const CHUNK: usize = 4 * 1024;
@@ -26,6 +29,8 @@ pub struct Hello {
     pub name: Option<String>,
     /// The protocols that are offered (ALPN).
     pub alpn: Vec<Vec<u8>>,
+    /// It came after PostgreSQL's request for TLS, which was answered.
+    pub after_request: bool,
 }
 
 /// Why there is no hello.
@@ -40,6 +45,9 @@ pub enum HelloFault {
     /// What it sent is no TLS that can be answered.
     #[error("what the client sent is no TLS hello: {0}")]
     NotTls(String),
+    /// It is a client of PostgreSQL that is not served like this.
+    #[error("{0}")]
+    Postgres(Refusal),
     /// The connection failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -60,6 +68,7 @@ pub enum Alert {
 /// There is none.
 pub async fn read_hello(client: &Socket) -> Result<Hello, HelloFault> {
     let (mut acceptor, mut bytes) = (Acceptor::default(), Vec::new());
+    let (mut requests, mut is_hello) = (Requests::default(), false);
     let mut chunk = vec![0; CHUNK].into_boxed_slice();
     loop {
         let count = poll_fn(|cx| client.poll_recv(cx, &mut chunk)).await?;
@@ -70,25 +79,51 @@ pub async fn read_hello(client: &Socket) -> Result<Hello, HelloFault> {
         if bytes.len() > LARGEST {
             return Err(HelloFault::NotTls("it is too large".to_owned()));
         }
-        let mut unread = &chunk[..count];
-        while !unread.is_empty() {
-            if let Err(error) = acceptor.read_tls(&mut unread) {
-                return Err(HelloFault::NotTls(error.to_string()));
-            }
-            match acceptor.accept() {
-                Ok(None) => {}
-                Ok(Some(accepted)) => {
-                    return Ok(Hello::of(accepted, bytes, unread));
+        let mut unread = &bytes[bytes.len() - count..];
+        if !is_hello {
+            match requests.read(&bytes) {
+                None => continue,
+                Some(Opening::Hello) => (is_hello, unread) = (true, &bytes),
+                Some(Opening::Answer(byte)) => {
+                    send(client, &[byte]).await?;
+                    bytes.clear();
+                    continue;
                 }
-                Err((error, mut alert)) => {
-                    let mut answer = Vec::new();
-                    alert.write_all(&mut answer)?;
-                    send_last(client, &answer).await;
-                    return Err(HelloFault::NotTls(error.to_string()));
+                Some(Opening::Refuse(refusal)) => {
+                    send_last(client, &refusal.words()).await;
+                    return Err(HelloFault::Postgres(refusal));
                 }
             }
         }
+        if let Some(accepted) = accept(&mut acceptor, &mut unread, client).await? {
+            debug_assert!(unread.is_empty(), "rustls has taken everything that was read");
+            return Ok(Hello::of(accepted, bytes, requests.tls));
+        }
     }
+}
+
+/// Has rustls read on; `None`: the hello is not whole yet.
+async fn accept(
+    acceptor: &mut Acceptor,
+    unread: &mut &[u8],
+    client: &Socket,
+) -> Result<Option<Accepted>, HelloFault> {
+    while !unread.is_empty() {
+        if let Err(error) = acceptor.read_tls(unread) {
+            return Err(HelloFault::NotTls(error.to_string()));
+        }
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => return Ok(Some(accepted)),
+            Err((error, mut alert)) => {
+                let mut answer = Vec::new();
+                alert.write_all(&mut answer)?;
+                send_last(client, &answer).await;
+                return Err(HelloFault::NotTls(error.to_string()));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Tells the client why nobody answers it, in a fatal alert.
@@ -99,22 +134,25 @@ pub async fn refuse(client: &Socket, alert: Alert) {
 
 /// The last words; whoever does not take them has lost nothing.
 async fn send_last(client: &Socket, bytes: &[u8]) {
+    if send(client, bytes).await.is_ok() {
+        client.shutdown_write().ok();
+    }
+}
+
+async fn send(client: &Socket, bytes: &[u8]) -> io::Result<()> {
     let mut left = bytes;
     while !left.is_empty() {
-        match poll_fn(|cx| client.poll_send(cx, left)).await {
-            Ok(count) => left = &left[count..],
-            Err(_) => return,
-        }
+        let count = poll_fn(|cx| client.poll_send(cx, left)).await?;
+        left = &left[count..];
     }
-    client.shutdown_write().ok();
+    Ok(())
 }
 
 impl Hello {
-    fn of(accepted: Accepted, bytes: Vec<u8>, unread: &[u8]) -> Self {
-        debug_assert!(unread.is_empty(), "rustls has taken everything that was read");
+    fn of(accepted: Accepted, bytes: Vec<u8>, after_request: bool) -> Self {
         let hello = accepted.client_hello();
         let name = hello.server_name().map(str::to_owned);
         let alpn = hello.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
-        Self { accepted, bytes, name, alpn }
+        Self { accepted, bytes, name, alpn, after_request }
     }
 }

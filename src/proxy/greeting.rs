@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::StartHandshake;
 
+use crate::config::transport::Starttls;
 use crate::net::hello::{self, Alert, Hello, HelloFault};
 use crate::net::peer::Peer;
 use crate::net::socket::Socket;
@@ -40,6 +41,8 @@ pub struct Greeted {
 pub struct Heard {
     /// The name that it has asked for (SNI).
     pub name: Option<String>,
+    /// How its target has to be asked for the TLS that it has been promised.
+    pub starttls: Option<Starttls>,
     /// What its target has still to hear.
     pub said: Vec<u8>,
 }
@@ -92,7 +95,7 @@ pub async fn greet(
     let mut hello = match timeout_at(until, hello::read_hello(&client)).await {
         Ok(Ok(hello)) => hello,
         Ok(Err(HelloFault::Silent | HelloFault::Cut)) => return Err(Ending::ClientLeft),
-        Ok(Err(fault @ (HelloFault::NotTls(_) | HelloFault::Io(_)))) => {
+        Ok(Err(fault @ (HelloFault::NotTls(_) | HelloFault::Postgres(_) | HelloFault::Io(_)))) => {
             return Err(Ending::NoHello(fault.to_string()));
         }
         Err(_) => return Err(Ending::GreetingTimeout),
@@ -109,8 +112,10 @@ pub async fn greet(
     let admission = admit(&live, ledger.client().ip(), since).map_err(Ending::Denied)?;
     let until = since + live.service().limits.handshake_timeout;
     let name = hello.name.take();
+    let is_promised = hello.after_request && !live.service().ends_tls();
+    let starttls = is_promised.then_some(Starttls::Postgres);
     let (client, said) = end_tls(client, hello, &live, until).await?;
-    let heard = Some(Box::new(Heard { name, said }));
+    let heard = Some(Box::new(Heard { name, starttls, said }));
     Ok(Greeted { live, client, heard, admission })
 }
 

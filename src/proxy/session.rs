@@ -11,10 +11,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::config::names::TargetKey;
+use crate::config::transport::Starttls;
 use crate::health::snapshot::{Leadership, ServiceHealth};
 use crate::health::supervisor::TargetSuspected;
 use crate::health::suspicion::Failure;
-use crate::net::connect::connect;
+use crate::net::connect::{Preface, connect};
 use crate::net::connectors::Unbuildable;
 use crate::net::dial::DialFault;
 use crate::net::peer::Peer;
@@ -154,7 +155,7 @@ impl Session {
     ) -> Result<(Peer, Lease), Ending> {
         let name = heard.and_then(|heard| heard.name.as_deref());
         let header = announce(&self.live, &self.address, end, name, ledger);
-        let told = Told { header, name };
+        let told = Told { header, name, starttls: heard.and_then(|heard| heard.starttls) };
         tokio::select! {
             biased;
             connected = self.find_target(&told, pass, ledger) => connected,
@@ -265,7 +266,8 @@ impl Session {
         let tuning = Tuning::of(&self.live.service().limits);
         let deadline = Instant::now() + within;
         let connector = connector.as_deref();
-        let dialled = connect(&destination, &told.header, connector, deadline, &tuning).await;
+        let preface = Preface { header: &told.header, starttls: told.starttls };
+        let dialled = connect(&destination, preface, connector, deadline, &tuning).await;
         dialled.map_err(|error| {
             if error.fault == DialFault::OwnSide {
                 // It says nothing of this target; another may be on a network that we can reach.
@@ -363,6 +365,8 @@ struct Told<'a> {
     header: Box<[u8]>,
     /// The name that the client has asked for.
     name: Option<&'a str>,
+    /// How it is asked for the TLS that the client will begin.
+    starttls: Option<Starttls>,
 }
 
 /// How a dial ended that connected nobody.

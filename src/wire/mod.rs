@@ -6,4 +6,5 @@ pub mod entry;
 pub mod expiry;
 pub mod pem;
 pub mod pin;
+pub mod postgres_request;
 pub mod proxy_header;

@@ -41,6 +41,8 @@ mod pausing;
 mod pem_files;
 mod postgres;
 mod postgres_presets;
+mod postgres_tls;
+mod postgres_tls_targets;
 mod presenting;
 mod presets;
 mod probing;

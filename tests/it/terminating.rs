@@ -8,7 +8,7 @@ use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
 
 use crate::harness::certificates::{Authority, Issued};
-use crate::harness::client::{connect, read_to_end};
+use crate::harness::client::{connect, in_single_bytes, read_to_end};
 use crate::harness::port::free_port;
 use crate::harness::stagedoor::Stagedoor;
 use crate::harness::target::Target;
@@ -162,29 +162,6 @@ fn a_name_that_nobody_answers_gets_an_alert_and_no_target_hears_of_it() {
     let mut tls = trust.offering(&["z", "y"]).connect(listen, "a.test").unwrap();
     assert_eq!(tls.conn.alpn_protocol(), Some(&b"y"[..]));
     assert_eq!(echoed(&mut tls, b"x"), b"x");
-}
-
-/// Hands its writes on in pieces of one byte, each in a segment of its own.
-fn in_single_bytes(listen: u16) -> TcpStream {
-    let (client, ours) = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (client, listener.accept().unwrap().0)
-    };
-    let proxy = connect(listen);
-    proxy.set_nodelay(true).unwrap();
-    let (mut from, mut to) = (ours.try_clone().unwrap(), proxy.try_clone().unwrap());
-    std::thread::spawn(move || {
-        let mut byte = [0];
-        while from.read(&mut byte).is_ok_and(|count| count > 0) {
-            if to.write_all(&byte).is_err() {
-                return;
-            }
-        }
-    });
-    let (mut from, mut to) = (proxy, ours);
-    std::thread::spawn(move || drop(std::io::copy(&mut from, &mut to)));
-    client
 }
 
 #[test]

@@ -118,10 +118,20 @@ pub struct Transport {
     pub ssl_server_name: Option<String>,
     /// The ALPN protocols that are offered. Default: none.
     pub ssl_alpn: Option<Vec<String>>,
+    /// How the targets are asked for TLS before the handshake. Default: they are not.
+    pub starttls: Option<WrittenStarttls>,
     /// Tyk's check of the leaf's common name. The names in a certificate are checked always.
     pub ssl_force_common_name_check: Option<bool>,
     /// The cipher suites of TLS 1.2, by their RFC names. Default: all that are good.
     pub ssl_ciphers: Option<Vec<String>>,
+}
+
+/// How a target is asked for TLS before the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WrittenStarttls {
+    /// By PostgreSQL's SSLRequest.
+    Postgres,
 }
 
 /// A version of TLS.

@@ -11,7 +11,9 @@ use crate::config::authorities;
 use crate::config::check::Check;
 use crate::config::domain::normal;
 use crate::config::file::definition::Definition;
-use crate::config::file::proxy::{OF_CLIENT, Transport as Written, WrittenVersion};
+use crate::config::file::proxy::{
+    OF_CLIENT, Transport as Written, WrittenStarttls, WrittenVersion,
+};
 use crate::config::file::scalars::OneOrMany;
 use crate::config::hosts::{HostMap, HostPattern};
 use crate::config::model::{Service, Target};
@@ -19,7 +21,7 @@ use crate::config::names::TargetAddress;
 use crate::config::place::KeyPath;
 use crate::config::problem::Complaint;
 use crate::config::tls::Versions;
-use crate::config::transport::{Asked, Manner, Policy, Transport, Trust};
+use crate::config::transport::{Asked, Manner, Policy, Starttls, Transport, Trust};
 use crate::config::validate::certificates::Finder;
 use crate::config::validate::report::Report;
 use crate::config::validate::tls::suite_name;
@@ -105,6 +107,10 @@ pub fn tell_of_idle(
         let right = "name their authority as proxy.transport.ssl_ca, or their keys as \
                      pinned_public_keys with pin_only = true";
         report.warning(&at("ssl_insecure_skip_verify"), what, right);
+    }
+    if transport.manner.starttls.is_some() && spoken.is_empty() && !targets.is_empty() {
+        let what = "no target is spoken to over TLS: this does nothing";
+        report.warning(&at("starttls"), what, "write the URL of a target as tls://host:port");
     }
     let mut tell = |key: &str, patterns: Vec<&HostPattern>| {
         let idle = |pattern: &&HostPattern| !spoken.iter().any(|(at, _)| pattern.is_for(at));
@@ -209,7 +215,10 @@ fn manner(tls: &Written, report: &mut Report<'_>) -> Manner {
             alpn.push(name.as_str().into());
         }
     }
-    Manner { versions, ciphers: ciphers(tls, versions, report), alpn }
+    let starttls = tls.starttls.map(|written| match written {
+        WrittenStarttls::Postgres => Starttls::Postgres,
+    });
+    Manner { versions, ciphers: ciphers(tls, versions, report), alpn, starttls }
 }
 
 fn versions(tls: &Written, report: &mut Report<'_>) -> Versions {

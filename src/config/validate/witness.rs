@@ -1,6 +1,7 @@
 //! `uptime_tests.witness` → whose agreement a target needs to lead.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::address::{self, Spoken};
@@ -95,7 +96,8 @@ fn read(
         if let (Some((spoken, address)), Some(script)) = (address, script) {
             let tls = match spoken {
                 Spoken::Tcp => None,
-                Spoken::Tls => policy(transport, &address, &url_at, report),
+                Spoken::Tls => policy(transport, &address, &url_at, report)
+                    .map(|policy| Arc::new(Arc::unwrap_or_clone(policy).at_once())),
             };
             witnesses.push(Witness { address, tls, script, timeout });
         }

@@ -1,7 +1,7 @@
 //! A plain TCP client that can half-close, reset, and say how a connection ended.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -39,6 +39,35 @@ pub(crate) fn connect_from(source: &str, port: u16) -> TcpStream {
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE)).expect("a deadline can be set");
     stream
+}
+
+/// A connection to a port that hands its writes on in pieces of one byte, each in a segment of its
+/// own.
+pub(crate) fn in_single_bytes(listen: u16) -> TcpStream {
+    let (client, ours) = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (client, listener.accept().unwrap().0)
+    };
+    let proxy = connect(listen);
+    proxy.set_nodelay(true).unwrap();
+    let (mut from, mut to) = (ours.try_clone().unwrap(), proxy.try_clone().unwrap());
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        while from.read(&mut byte).is_ok_and(|count| count > 0) {
+            if to.write_all(&byte).is_err() {
+                return;
+            }
+        }
+    });
+    let (mut from, mut to) = (proxy, ours);
+    std::thread::spawn(move || {
+        drop(std::io::copy(&mut from, &mut to));
+        // It may be gone already.
+        drop(to.shutdown(Shutdown::Both));
+    });
+    client.set_read_timeout(Some(PATIENCE)).expect("a deadline can be set");
+    client
 }
 
 /// Reads to the end: what came, and how it ended.

@@ -4,7 +4,9 @@
 //! the roles of `ROLES` is made once a version, and copied for each server.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::chown;
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -63,6 +65,24 @@ impl Postgres {
     pub(crate) fn primary() -> Self {
         let folder = folder();
         copy(&template(), &data(folder.path()));
+        Self::start_in(folder, free_port())
+    }
+
+    /// Starts a primary that speaks TLS to whoever asks for it; PEM of its certificate and its key.
+    pub(crate) fn secured(pem: &str) -> Self {
+        let folder = folder();
+        let data = data(folder.path());
+        copy(&template(), &data);
+        let file = data.join("server.pem");
+        std::fs::write(&file, pem).expect("the folder can be written to");
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("it is ours");
+        if let Some((user, group)) = account() {
+            chown(&file, Some(user), Some(group)).expect("root may give it away");
+        }
+        let settings = "ssl = on\nssl_cert_file = 'server.pem'\nssl_key_file = 'server.pem'\n";
+        let mut file = std::fs::File::options().append(true).open(data.join("postgresql.conf"));
+        let file = file.as_mut().expect("a cluster has one");
+        file.write_all(settings.as_bytes()).expect("the folder can be written to");
         Self::start_in(folder, free_port())
     }
 
@@ -207,6 +227,12 @@ pub(crate) fn client(program: &str, port: u16) -> Command {
         .env("PGDATABASE", "postgres")
         .env("PGCONNECT_TIMEOUT", "60");
     command
+}
+
+/// Is it a version whose clients may begin TLS without asking for it?
+pub(crate) fn begins_tls_at_once() -> bool {
+    let version = programs().parent().and_then(Path::file_name).and_then(OsStr::to_str);
+    version.and_then(|version| version.parse::<u32>().ok()).is_some_and(|version| version >= 17)
 }
 
 /// Runs a command that has to succeed.
