@@ -5,6 +5,7 @@
 //! At a million of them the idle ones of a shard are forgotten early; one with a session never is.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +25,11 @@ const IPV6_BITS: u32 = 64;
 
 /// The client addresses of a service.
 #[derive(Debug)]
-pub struct Sources(Box<[Mutex<Shard>]>);
+pub struct Sources {
+    shards: Box<[Mutex<Shard>]>,
+    /// Whoever can choose addresses must not be able to choose one shard.
+    chance: RandomState,
+}
 
 /// How much of one client address there may be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,7 +107,7 @@ fn next_full(rate: Rate, full: Option<Instant>, now: Instant) -> Option<Instant>
 impl Default for Sources {
     fn default() -> Self {
         let shard = || Mutex::new(Shard { known: HashMap::new(), sweep_at: FEW });
-        Self((0..SHARDS).map(|_| shard()).collect())
+        Self { shards: (0..SHARDS).map(|_| shard()).collect(), chance: RandomState::new() }
     }
 }
 
@@ -130,7 +135,7 @@ impl Sources {
 
     /// Addresses that something is known of.
     pub fn len(&self) -> usize {
-        self.0.iter().map(|shard| lock(shard).known.len()).sum()
+        self.shards.iter().map(|shard| lock(shard).known.len()).sum()
     }
 
     /// Is nothing known of any?
@@ -139,13 +144,7 @@ impl Sources {
     }
 
     fn shard(&self, address: IpAddr) -> MutexGuard<'_, Shard> {
-        // Whoever can choose addresses gains nothing by choosing one shard.
-        let bits = match address {
-            IpAddr::V4(address) => u64::from(address.to_bits()),
-            IpAddr::V6(address) => (address.to_bits() >> IPV6_BITS) as u64,
-        };
-        let mixed = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        lock(&self.0[mixed as usize % SHARDS])
+        lock(&self.shards[self.chance.hash_one(address) as usize % SHARDS])
     }
 }
 
