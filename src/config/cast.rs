@@ -197,3 +197,81 @@ impl WitnessList {
         Witnesses { agree: self.agree, count: self.each.len(), checks: checks.collect() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::check::Script;
+    use crate::config::mould::Witness;
+
+    fn found(text: &str) -> Found {
+        let (spoken, address) = address::target(text).unwrap();
+        Found::at(spoken, address)
+    }
+
+    fn listed(text: &str, names: Option<&str>) -> ListedCheck {
+        ListedCheck {
+            address: address::target(text).unwrap().1,
+            spoken: None,
+            names: names.map(Arc::from),
+            announced: None,
+            kind: CheckKind::Script(Script::default()),
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    /// `address for target, over TLS` of each check.
+    fn checks(mould: &Mould, found: &[Found]) -> Vec<String> {
+        let targets = mould.targets(found);
+        let health = mould.health(&targets).unwrap();
+        let shown = health.all_checks().map(|check| {
+            let target = check.target.as_ref().map_or("nobody", TargetKey::as_str);
+            let tls = if check.tls.is_some() { ", over TLS" } else { "" };
+            format!("{} for {target}{tls}", check.address)
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn every_target_has_the_common_check_and_every_witness_is_asked_about_it() {
+        let kind = CheckKind::Script(Script::default());
+        let timeout = Duration::from_secs(1);
+        let address = address::target("w:9").unwrap().1;
+        let witness = Witness { address, tls: None, script: Script::default(), timeout };
+        let mould = Mould {
+            for_all: Some(CommonCheck { kind, timeout }),
+            witnesses: Some(WitnessList { agree: 1, each: vec![witness] }),
+            ..Mould::default()
+        };
+        let expected =
+            ["a:1 for a:1", "b:2 for tls://b:2, over TLS", "w:9 for a:1", "w:9 for tls://b:2"];
+        assert_eq!(checks(&mould, &[found("a:1"), found("tls://b:2")]), expected);
+        assert!(checks(&mould, &[]).is_empty(), "nobody is there, and it is judged all the same");
+        assert!(Mould { unchecked: true, ..mould }.health(&[]).is_none());
+    }
+
+    #[test]
+    fn a_listed_check_finds_its_target_when_that_is_there() {
+        let listed =
+            vec![listed("a:1", None), listed("a:9", Some("tls://b:2")), listed("c:3", None)];
+        let mould = Mould { listed, ..Mould::default() };
+        let some = ["a:1 for a:1", "a:9 for tls://b:2, over TLS", "c:3 for nobody"];
+        assert_eq!(checks(&mould, &[found("a:1"), found("tls://b:2")]), some);
+        let other = ["a:1 for nobody", "a:9 for nobody", "c:3 for c:3"];
+        assert_eq!(checks(&mould, &[found("c:3")]), other);
+    }
+
+    #[test]
+    fn what_is_found_says_weight_backup_and_a_name_of_its_own() {
+        let named = |text| Found { name: Some("n".into()), ..found(text) };
+        let weight = NonZeroU32::new(3).unwrap();
+        let all = [Found { weight, backup: true, ..named("a:1") }, named("b:2")];
+        let targets = Mould::default().targets(&all);
+        let shown: Vec<_> =
+            targets.iter().map(|it| (&*it.name, it.weight.get(), it.backup)).collect();
+        assert_eq!(shown, [("n", 3, true), ("b:2", 1, false)], "no name stands for two");
+    }
+}
