@@ -149,12 +149,18 @@ fn of_check(args: &ProbeArgs, path: &std::path::Path) -> Result<Chosen, Refused>
     let (spoken, address) = address::target(written).map_err(|complaint| {
         Refused::Because(format!("--target {written}: {}: {}", complaint.what, complaint.right))
     })?;
+    if spoken == Spoken::Tls && kind.begins_tls() {
+        let why = format!("{shown} begins TLS by itself: name whom to ask without tls://");
+        return Err(Refused::Because(why));
+    }
     let tls = match spoken {
-        Spoken::Tcp => None,
-        Spoken::Tls => Some(Arc::new(Transport::default().policy(&address).ok_or_else(|| {
-            let why = format!("--target {written}: no certificate can be for such a name");
-            Refused::Because(why)
-        })?)),
+        Spoken::Tcp if !kind.begins_tls() => None,
+        Spoken::Tcp | Spoken::Tls => {
+            Some(Arc::new(Transport::default().policy(&address).ok_or_else(|| {
+                let why = format!("--target {written}: no certificate can be for such a name");
+                Refused::Because(why)
+            })?))
+        }
     };
     let asked = Asked { service: None, target: None, address: address.to_string(), witness: false };
     let check = Arc::new(Check {

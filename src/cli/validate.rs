@@ -261,6 +261,7 @@ fn asked(kind: &CheckKind) -> String {
                 Action::ExpectClose => "expect_close",
                 Action::Compare(_) => "compare",
                 Action::Wait(_) => "wait",
+                Action::Starttls(_) => "starttls",
             };
             let verbs: Vec<_> =
                 script.steps.iter().take(8).map(|step| verb(&step.action)).collect();

@@ -58,10 +58,9 @@ impl Mould {
 
     /// What is asked of these targets.
     pub fn checks(&self, targets: &[Target]) -> Vec<Arc<Check>> {
-        let of_all = self
-            .for_all
-            .iter()
-            .flat_map(|common| targets.iter().map(|target| common.of(target, self.header)));
+        let of_all = self.for_all.iter().flat_map(|common| {
+            targets.iter().map(|target| common.of(target, &self.transport, self.header))
+        });
         let listed = self.listed.iter().map(|one| one.bind(targets, &self.transport, self.header));
         let mut checks: Vec<Check> = of_all.chain(listed).collect();
         if let Some(rank) = &self.rank {
@@ -89,11 +88,12 @@ fn give_rank(rank: &Template, checks: &mut [Check]) {
 
 impl CommonCheck {
     /// The same, of one target.
-    pub fn of(&self, target: &Target, header: Option<Version>) -> Check {
+    pub fn of(&self, target: &Target, transport: &Transport, header: Option<Version>) -> Check {
+        let begun = || Some(Arc::new(transport.policy(&target.address)?.at_once()));
         Check {
             target: Some(target.key.clone()),
             address: target.address.clone(),
-            tls: target.tls.clone(),
+            tls: target.tls.clone().or_else(|| self.kind.begins_tls().then(begun).flatten()),
             header,
             about: None,
             kind: self.kind.clone(),
@@ -124,6 +124,7 @@ impl ListedCheck {
     fn asks_first(&self, targets: &[Target]) -> bool {
         match &self.kind {
             CheckKind::Postgres(_) => true,
+            CheckKind::Script(script) if script.starttls().is_some() => false,
             CheckKind::Script(_) => targets.iter().any(|target| target.address == self.address),
             CheckKind::Http(_) => false,
         }
@@ -144,7 +145,7 @@ impl ListedCheck {
         Check {
             target: target.map(|target| target.key.clone()),
             address: self.address.clone(),
-            tls: self.is_over_tls(target).then(policy).flatten(),
+            tls: (self.is_over_tls(target) || self.kind.begins_tls()).then(policy).flatten(),
             header: self.header(target, header),
             about: None,
             kind: self.kind.clone(),

@@ -41,7 +41,7 @@ pub struct Check {
     pub target: Option<TargetKey>,
     /// The address to ask.
     pub address: TargetAddress,
-    /// How it is spoken to over TLS; `None`: it is not.
+    /// How it is spoken to over TLS, from where its script begins it, if it does; `None`: it is not.
     pub tls: Option<Arc<Policy>>,
     /// It begins with a PROXY header of this version, which says that it is a check.
     pub header: Option<Version>,
@@ -142,6 +142,19 @@ pub enum Action {
     Compare(Comparison),
     /// `wait`.
     Wait(Duration),
+    /// `starttls`: asks for TLS like this, and goes on in it.
+    Starttls(Asking),
+}
+
+/// How a target is asked for TLS in the middle of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// Not at all: the steps before have done it.
+    Nothing,
+    /// As SMTP has it.
+    Smtp,
+    /// By PostgreSQL's `SSLRequest`.
+    Postgres,
 }
 
 /// What an expect or a reject looks for.
@@ -233,6 +246,18 @@ impl HealthSpec {
     }
 }
 
+// === impl CheckKind ===
+
+impl CheckKind {
+    /// Does its script begin TLS?
+    pub fn begins_tls(&self) -> bool {
+        match self {
+            Self::Script(script) => script.starttls().is_some(),
+            Self::Http(_) | Self::Postgres(_) => false,
+        }
+    }
+}
+
 // === impl Part ===
 
 /// Shows no secret.
@@ -262,7 +287,8 @@ impl Action {
             Self::Expect(Matcher::Regex(_))
             | Self::Reject(Matcher::Regex(_))
             | Self::ExpectClose
-            | Self::Wait(_) => Vec::new(),
+            | Self::Wait(_)
+            | Self::Starttls(_) => Vec::new(),
         }
     }
 
@@ -276,7 +302,8 @@ impl Action {
             | Self::Reject(_)
             | Self::ExpectClose
             | Self::Compare(_)
-            | Self::Wait(_) => None,
+            | Self::Wait(_)
+            | Self::Starttls(_) => None,
         };
         pattern.into_iter().flat_map(|pattern| pattern.regex().capture_names().flatten())
     }
@@ -324,13 +351,22 @@ impl Script {
         self.steps.iter().flat_map(|step| step.action.captures())
     }
 
+    /// The index of the step that begins TLS.
+    pub fn starttls(&self) -> Option<usize> {
+        self.steps.iter().position(|step| matches!(step.action, Action::Starttls(_)))
+    }
+
     /// The index of the step whose answer decides who leads: the last expect, compare or reject,
     /// and an expected close only where there is none of them.
     /// `None`: nothing in it is a question, so that connecting is all that it proves.
     pub fn deciding_step(&self) -> Option<usize> {
         let answers = |step: &Step| match step.action {
             Action::Expect(_) | Action::Reject(_) | Action::Compare(_) => true,
-            Action::Send(_) | Action::SendResp(_) | Action::Wait(_) | Action::ExpectClose => false,
+            Action::Send(_)
+            | Action::SendResp(_)
+            | Action::Wait(_)
+            | Action::ExpectClose
+            | Action::Starttls(_) => false,
         };
         self.steps.iter().rposition(answers).or_else(|| self.last_question())
     }
@@ -339,9 +375,11 @@ impl Script {
     /// is a farewell.
     pub fn last_question(&self) -> Option<usize> {
         self.steps.iter().rposition(|step| match step.action {
-            Action::Expect(_) | Action::Reject(_) | Action::Compare(_) | Action::ExpectClose => {
-                true
-            }
+            Action::Expect(_)
+            | Action::Reject(_)
+            | Action::Compare(_)
+            | Action::ExpectClose
+            | Action::Starttls(_) => true,
             Action::Send(_) | Action::SendResp(_) | Action::Wait(_) => false,
         })
     }

@@ -1,6 +1,6 @@
 //! Replies: can their end be known, so that a wrong one need not be waited out? Pure.
 
-use crate::config::check::{Action, Framing, Script};
+use crate::config::check::{Action, Framing, Script, Step};
 use crate::config::validate::script::literal;
 
 /// When the end of a script's replies is known.
@@ -26,9 +26,12 @@ pub fn ends(script: &Script) -> Ends {
             | Action::Reject(_)
             | Action::ExpectClose
             | Action::Compare(_)
-            | Action::Wait(_) => true,
+            | Action::Wait(_)
+            | Action::Starttls(_) => true,
         };
-        script.steps.iter().all(|step| asks(&step.action)) && asks_before_it_expects(script)
+        // What was said before TLS counts no more.
+        let steps = &script.steps[script.starttls().map_or(0, |step| step + 1)..];
+        steps.iter().all(|step| asks(&step.action)) && asks_before_it_expects(steps)
     };
     match script.framing {
         Framing::Resp => Ends::Known,
@@ -44,7 +47,7 @@ fn may_be_resp_command(bytes: &[u8]) -> bool {
 }
 
 /// A server that speaks first speaks no RESP.
-fn asks_before_it_expects(script: &Script) -> bool {
-    let first = script.steps.iter().find(|step| !matches!(step.action, Action::Wait(_)));
+fn asks_before_it_expects(steps: &[Step]) -> bool {
+    let first = steps.iter().find(|step| !matches!(step.action, Action::Wait(_)));
     first.is_some_and(|step| matches!(step.action, Action::Send(_) | Action::SendResp(_)))
 }

@@ -122,7 +122,8 @@ impl Course {
             | Action::ExpectClose
             | Action::Send(_)
             | Action::SendResp(_)
-            | Action::Wait(_) => deciding,
+            | Action::Wait(_)
+            | Action::Starttls(_) => deciding,
         };
         let at = |index| waits(&script.steps[..index]).min(timeout);
         Self {
@@ -142,7 +143,8 @@ fn waits(steps: &[Step]) -> Duration {
         | Action::Expect(_)
         | Action::Reject(_)
         | Action::ExpectClose
-        | Action::Compare(_) => Duration::ZERO,
+        | Action::Compare(_)
+        | Action::Starttls(_) => Duration::ZERO,
     };
     steps.iter().map(wait).fold(Duration::ZERO, Duration::saturating_add)
 }
@@ -198,9 +200,11 @@ fn wrong_answers(check: &Check) -> Option<Answers> {
             Ends::IfResp => (at_once(FaultKind::Contradicted), Some(waited_out)),
             Ends::Unknown => (waited_out, None),
         },
-        Action::ExpectClose | Action::Send(_) | Action::SendResp(_) | Action::Wait(_) => {
-            return None;
-        }
+        Action::ExpectClose
+        | Action::Send(_)
+        | Action::SendResp(_)
+        | Action::Wait(_)
+        | Action::Starttls(_) => return None,
     };
     Some(Answers { usual, unless_resp })
 }
@@ -214,7 +218,8 @@ fn is_watched(script: &Script, expect: usize) -> bool {
         | Action::SendResp(_)
         | Action::Reject(_)
         | Action::Compare(_)
-        | Action::Wait(_) => true,
+        | Action::Wait(_)
+        | Action::Starttls(_) => true,
     });
     same_wait.any(|step| matches!(step.action, Action::Reject(_)))
 }

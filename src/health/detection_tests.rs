@@ -112,7 +112,7 @@ impl Target {
         let server = tokio::spawn(self.serve(theirs));
         let transcript = match &check.kind {
             CheckKind::Script(script) => {
-                let run = Run { script, target: &check.address, time: &time };
+                let run = Run { script, target: &check.address, time: &time, connector: None };
                 run_script(ours, run).await
             }
             CheckKind::Http(request) => run_http(ours, request, &time).await,

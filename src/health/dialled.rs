@@ -18,6 +18,7 @@ use crate::health::fault::{Fault, FaultKind};
 use crate::health::http_probe::run_http;
 use crate::health::postgres_probe::{PostgresRun, run_postgres};
 use crate::health::probe::{Run, run_script};
+use crate::health::securing::agreed;
 use crate::health::transcript::Transcript;
 use crate::health::verdict::{OwnTrouble, Stage, Verdict};
 use crate::net::connect::{Preface, connect};
@@ -25,15 +26,10 @@ use crate::net::connectors::{Connector, Connectors};
 use crate::net::dial::{Destination, DialError, DialFault};
 use crate::net::names::NameBook;
 use crate::net::peer::Peer;
-use crate::net::tls_fault::date;
 use crate::net::tuning::Tuning;
-use crate::wire::certificate::facts_of;
 use crate::wire::proxy_header::header::{Header, Origin, Version};
 use crate::wire::proxy_header::tlv::Tlvs;
 use crate::wire::proxy_header::writer::write;
-
-/// Of the name in a certificate, this much is shown.
-const SUBJECT: usize = 100;
 
 /// Probes once: on the road that sessions take, to the address that they dial.
 pub async fn probe(check: &Check, names: &NameBook, connectors: &Connectors) -> Transcript {
@@ -82,17 +78,19 @@ async fn ask(
         }
     };
     let header = check.header.map(header_of).unwrap_or_default();
+    // Where its script begins TLS, it is not begun here.
+    let at_once = connector.as_deref().filter(|_| !check.kind.begins_tls());
     let preface = Preface { header: &header, starttls: None };
-    let peer = match connect_in(time, &destination, preface, connector.as_deref()).await {
+    let peer = match connect_in(time, &destination, preface, at_once).await {
         Ok(peer) => peer,
         Err(error) => return Transcript::of_verdict(of_dial(&error), time.elapsed()),
     };
     let connected = time.elapsed();
-    let secured = secured(&peer).map(|said| (time.elapsed(), said));
+    let secured = agreed(&peer).map(|said| (time.elapsed(), said));
     let transcript = match &check.kind {
         CheckKind::Script(script) => {
             let target = check.about.as_ref().unwrap_or(&check.address);
-            let run = Run { script, target, time };
+            let run = Run { script, target, time, connector: connector.as_deref() };
             run_script(peer, run).await
         }
         CheckKind::Http(request) => run_http(peer, request, time).await,
@@ -145,19 +143,6 @@ fn is_timeout(error: &DialError) -> bool {
     let source = error.source.as_ref();
     error.fault == DialFault::TimedOut
         || source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)
-}
-
-/// What a handshake agreed on, and with whom.
-fn secured(peer: &Peer) -> Option<String> {
-    let agreed = peer.agreed()?;
-    let leaf = peer.certificate().and_then(|leaf| facts_of(leaf, 1).ok());
-    let with = leaf.map_or(String::new(), |leaf| {
-        let subject = leaf.subject.chars().take(SUBJECT).flat_map(char::escape_debug);
-        let subject: String = subject.collect();
-        let until = u64::try_from(leaf.not_after).unwrap_or(0);
-        format!(", with {subject} until {}, key {}", date(until), leaf.spki)
-    });
-    Some(format!("{agreed}{with}"))
 }
 
 fn of_dial(error: &DialError) -> Verdict {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::check::{Action, Comparison, Matcher, Operator, Part, Script, Template};
+use crate::config::check::{Action, Asking, Comparison, Matcher, Operator, Part, Script, Template};
 use crate::config::names::TargetAddress;
 use crate::health::shown::Masker;
 
@@ -150,6 +150,9 @@ pub fn describe(action: &Action, masker: &Masker) -> String {
             format!("compare {} {} {}", bare(left, masker), symbol(*operator), bare(right, masker))
         }
         Action::Wait(pause) => format!("wait {pause:?}"),
+        Action::Starttls(Asking::Nothing) => "starttls".to_owned(),
+        Action::Starttls(Asking::Smtp) => "starttls \"smtp\"".to_owned(),
+        Action::Starttls(Asking::Postgres) => "starttls \"postgres\"".to_owned(),
     }
 }
 

@@ -65,10 +65,12 @@ mod script_harness;
 #[cfg(test)]
 mod script_tests;
 pub mod search;
+pub mod securing;
 #[cfg(test)]
 mod segmentation_tests;
 pub mod shown;
 pub mod snapshot;
+pub mod starttls;
 pub mod state;
 pub mod state_folder;
 pub mod support;

@@ -8,7 +8,7 @@ use std::future::pending;
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::check::Script;
@@ -16,9 +16,12 @@ use crate::config::names::TargetAddress;
 use crate::health::awake::{AwakeTime, Overdue};
 use crate::health::fault::FaultKind;
 use crate::health::script::{Do, Expired, Interpreter};
+use crate::health::securing::Talking;
 use crate::health::shown::Masker;
 use crate::health::transcript::{Event, Recorder, Transcript};
 use crate::health::verdict::{OwnTrouble, Stage, Verdict, classify};
+use crate::net::connectors::Connector;
+use crate::net::tls_fault;
 
 /// One read takes at most this much.
 const CHUNK: usize = 8 * 1024;
@@ -35,12 +38,14 @@ pub struct Run<'a> {
     pub target: &'a TargetAddress,
     /// Began before connecting: times in the transcript count from there.
     pub time: &'a AwakeTime,
+    /// For a script that begins TLS.
+    pub connector: Option<&'a Connector>,
 }
 
 /// Runs a script over `stream`, which is connected, and says what happened.
 pub async fn run_script<S>(stream: S, run: Run<'_>) -> Transcript
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Talking,
 {
     let mut recorder = Recorder::new(Masker::of(run.script));
     recorder.note(run.time.elapsed(), None, Event::Connected);
@@ -69,7 +74,7 @@ struct Probe<'a, S> {
 
 type Farewell = Vec<(usize, Vec<u8>)>;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
+impl<S: Talking> Probe<'_, S> {
     async fn talk(&mut self) -> (Verdict, Farewell) {
         loop {
             let next = self.interpreter.proceed();
@@ -79,10 +84,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
             }
             match next {
                 Do::Send { step, bytes, within } => {
-                    self.began = (step, self.run.time.now());
+                    self.begin(step);
                     self.send(step, &bytes, within).await;
                 }
                 Do::Read { step, within } => self.read(step, within).await,
+                Do::Upgrade { step, within } => self.upgrade(step, within).await,
                 Do::Wait { step, pause } => self.wait(step, pause).await,
                 Do::Done { verdict, farewell } => return (verdict, farewell),
             }
@@ -109,9 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
     }
 
     async fn read(&mut self, step: usize, within: Option<Duration>) {
-        if self.began.0 != step {
-            self.began = (step, self.run.time.now());
-        }
+        self.begin(step);
         let (due, expired) = self.due(within);
         match self.run.time.wait(due, self.stream.read(&mut self.buffer)).await {
             Ok(Ok(0)) => {
@@ -128,6 +132,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Probe<'_, S> {
                 self.interpreter.read_failed(why);
             }
             Err(Overdue) => self.interpreter.expired(expired),
+        }
+    }
+
+    async fn upgrade(&mut self, step: usize, within: Option<Duration>) {
+        self.begin(step);
+        let (due, expired) = self.due(within);
+        let Some(connector) = self.run.connector else {
+            let words = "nothing says how TLS is spoken to it".to_owned();
+            return self.interpreter.upgrade_failed(Err(OwnTrouble::Tls(words)));
+        };
+        match self.run.time.wait(due, self.stream.begin_tls(connector)).await {
+            Ok(Ok(agreed)) => {
+                self.recorder.note(self.elapsed(), Some(step), Event::Secured(agreed));
+                self.interpreter.upgraded();
+            }
+            Ok(Err(error)) => {
+                let words = tls_fault::of_handshake(&error);
+                let is_own = tls_fault::is_own(&error);
+                self.interpreter.upgrade_failed(match is_own {
+                    true => Err(OwnTrouble::Tls(words)),
+                    false => Ok(FaultKind::Tls(words.into())),
+                });
+            }
+            Err(Overdue) => self.interpreter.expired(expired),
+        }
+    }
+
+    /// The step's time runs from here, if it does not yet.
+    fn begin(&mut self, step: usize) {
+        if self.began.0 != step {
+            self.began = (step, self.run.time.now());
         }
     }
 

@@ -16,6 +16,7 @@ use crate::health::awake::AwakeTime;
 use crate::health::probe::{Run, run_script};
 use crate::health::rank::Rank;
 use crate::health::script_harness::{expect, expect_regex, script, send, the_pages_script};
+use crate::health::securing::Talking;
 use crate::health::transcript::Transcript;
 use crate::health::verdict::{Verdict, Word};
 
@@ -23,9 +24,13 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const MASTER: &[u8] = b"$11\r\nrole:master\r\n";
 
 /// Runs a script over `stream`, with `TIMEOUT` from now.
-async fn probe<S: AsyncRead + AsyncWrite + Unpin>(stream: S, script: &Script) -> Transcript {
+async fn probe<S: Talking>(stream: S, script: &Script) -> Transcript {
     let target = TargetAddress::Ip("127.0.0.1:7001".parse().unwrap());
-    run_script(stream, Run { script, target: &target, time: &AwakeTime::of(TIMEOUT) }).await
+    run_script(
+        stream,
+        Run { script, target: &target, time: &AwakeTime::of(TIMEOUT), connector: None },
+    )
+    .await
 }
 
 /// Runs the page's script against a peer that does as `serve` says.
@@ -120,6 +125,10 @@ macro_rules! writes_as_its_inner_stream {
 }
 
 writes_as_its_inner_stream!(Resetting, Hesitant);
+
+impl Talking for DuplexStream {}
+impl Talking for Resetting {}
+impl Talking for Hesitant {}
 
 #[tokio::test(start_paused = true)]
 async fn a_master_passes_in_one_round_trip_a_question() {
@@ -298,7 +307,7 @@ async fn an_answer_that_we_were_late_to_read_still_counts() {
     let target = TargetAddress::Ip("127.0.0.1:7001".parse().unwrap());
     let time = AwakeTime::of(TIMEOUT);
     tokio::time::advance(TIMEOUT * 3).await;
-    let run = Run { script: &the_pages_script(), target: &target, time: &time };
+    let run = Run { script: &the_pages_script(), target: &target, time: &time, connector: None };
     let transcript = run_script(Hesitant(ours, false), run).await;
     assert_eq!(transcript.verdict, Verdict::Passed, "{transcript}");
 }

@@ -17,9 +17,12 @@ use crate::health::fill::{Facts, NoCapture, describe, holds, symbol};
 use crate::health::framing::{Exchange, Known};
 use crate::health::rank::Rank;
 use crate::health::search::Search;
-use crate::health::shown::Masker;
+use crate::health::shown::{Masker, useful};
+use crate::health::starttls::Talk;
 use crate::health::verdict::{OwnTrouble, Verdict};
 use crate::health::wait::{Goal, Outcome, Unread, Wait};
+
+mod upgrading;
 
 /// Of what was heard, a fault shows this many bytes.
 const HEARD: usize = 64;
@@ -40,9 +43,13 @@ pub struct Interpreter<'a> {
     /// Rejects that wait for the next expect.
     rejects: Vec<usize>,
     waiting: Option<Wait>,
+    /// What is said before TLS, while it is said.
+    talk: Option<Talk>,
     unread: Vec<u8>,
     /// The position of `unread` in the whole stream.
     base: u64,
+    /// The last byte that a step has read.
+    last_read: Option<u8>,
     /// No more will come, and why.
     end: Option<FaultKind>,
     /// A send that failed. What the target said before may still decide.
@@ -66,6 +73,13 @@ pub enum Do {
     /// Read something and report it, then ask again.
     Read {
         /// The step that waits; its own deadline runs from when this step was first named.
+        step: usize,
+        /// The step's own deadline.
+        within: Option<Duration>,
+    },
+    /// Begin TLS, report it, then ask again.
+    Upgrade {
+        /// The step that says so; its own deadline runs from when it was first named.
         step: usize,
         /// The step's own deadline.
         within: Option<Duration>,
@@ -108,8 +122,10 @@ impl<'a> Interpreter<'a> {
             at: 0,
             rejects: Vec::new(),
             waiting: None,
+            talk: None,
             unread: Vec::new(),
             base: 0,
+            last_read: None,
             end: None,
             unsent: None,
             met: Vec::new(),
@@ -123,9 +139,10 @@ impl<'a> Interpreter<'a> {
             if let Some(verdict) = self.verdict.clone() {
                 return Do::Done { farewell: self.farewell(&verdict), verdict };
             }
-            let next = match self.waiting.take() {
-                Some(wait) => self.look(wait),
-                None => self.step(),
+            let next = match (self.waiting.take(), self.talk.take()) {
+                (Some(wait), _) => self.look(wait),
+                (None, Some(talk)) => self.talk_on(talk),
+                (None, None) => self.step(),
             };
             if let Some(next) = next {
                 return next;
@@ -170,7 +187,10 @@ impl<'a> Interpreter<'a> {
                 let heard = useful(&self.unread).to_vec();
                 self.fail(wait.step, kind, &heard);
             }
-            None => self.fail(self.at.saturating_sub(1), FaultKind::TimedOut, b""),
+            None => {
+                let heard = self.talk.take().map(|_| self.unread.clone()).unwrap_or_default();
+                self.fail(self.at.saturating_sub(1), FaultKind::TimedOut, &heard);
+            }
         }
     }
 
@@ -213,6 +233,7 @@ impl<'a> Interpreter<'a> {
             }
             Action::Wait(pause) => return Some(Do::Wait { step: index, pause: *pause }),
             Action::Reject(_) => self.rejects.push(index),
+            Action::Starttls(asking) => self.talk = Some(Talk::new(*asking, self.last_read)),
             Action::ExpectClose => self.wait(index, Ok(Goal::Close)),
             Action::Compare(comparison) => self.compare(index, comparison),
             Action::Expect(matcher) => {
@@ -314,6 +335,7 @@ impl<'a> Interpreter<'a> {
             let heard = self.unread[..needed].to_vec();
             return self.fail(step, FaultKind::Malformed, &heard);
         }
+        self.last_read = self.unread[..end].last().copied().or(self.last_read);
         self.unread.drain(..end);
         self.base += end as u64;
         self.rejects.clear();
@@ -357,7 +379,8 @@ impl<'a> Interpreter<'a> {
             | Action::Reject(_)
             | Action::ExpectClose
             | Action::Compare(_)
-            | Action::Wait(_) => None,
+            | Action::Wait(_)
+            | Action::Starttls(_) => None,
         })
         .collect()
     }
@@ -367,15 +390,4 @@ impl From<NoCapture> for FaultKind {
     fn from(NoCapture(name): NoCapture) -> Self {
         Self::NoCapture(name)
     }
-}
-
-/// What a person wants to see of an answer: not the end of the line before, nor a RESP header.
-fn useful(heard: &[u8]) -> &[u8] {
-    let text = heard.trim_ascii_start();
-    let Some(header) = text.strip_prefix(b"$") else { return text };
-    let digits = header.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    header[digits..]
-        .strip_prefix(b"\r\n")
-        .filter(|body| digits > 0 && !body.is_empty())
-        .unwrap_or(text)
 }

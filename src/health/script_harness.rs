@@ -87,6 +87,7 @@ pub(crate) fn run(
         match interpreter.proceed() {
             Do::Send { bytes, .. } => sent.push(bytes),
             Do::Wait { .. } => {}
+            Do::Upgrade { .. } => interpreter.upgraded(),
             Do::Read { .. } => match pieces.next() {
                 Some(Peer::Says(bytes)) => interpreter.received(&bytes),
                 Some(Peer::Closes) => interpreter.closed(),

@@ -111,6 +111,17 @@ fn push_escaped(text: &mut String, byte: u8) {
     }
 }
 
+/// What a person wants to see of an answer: not the end of the line before, nor a RESP header.
+pub fn useful(heard: &[u8]) -> &[u8] {
+    let text = heard.trim_ascii_start();
+    let Some(header) = text.strip_prefix(b"$") else { return text };
+    let digits = header.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    header[digits..]
+        .strip_prefix(b"\r\n")
+        .filter(|body| digits > 0 && !body.is_empty())
+        .unwrap_or(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -241,7 +241,11 @@ fn asks_from(check: &Check) -> Option<usize> {
     script.steps.iter().position(|step| {
         let asks = match step.action {
             Action::Expect(_) | Action::Reject(_) | Action::Compare(_) => true,
-            Action::Send(_) | Action::SendResp(_) | Action::Wait(_) | Action::ExpectClose => false,
+            Action::Send(_)
+            | Action::SendResp(_)
+            | Action::Wait(_)
+            | Action::ExpectClose
+            | Action::Starttls(_) => false,
         };
         asks && step.action.templates().into_iter().any(Template::names_target)
     })

@@ -9,6 +9,7 @@
 use std::future::poll_fn;
 use std::io::{self, Read};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -107,6 +108,14 @@ async fn send(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
         left = &left[count..];
     }
     Ok(())
+}
+
+/// Goes on in TLS on a connection that began without it.
+///
+/// # Errors
+/// The handshake failed. The connection is of no more use.
+pub async fn begin_tls(socket: &Arc<Socket>, connector: &Connector) -> io::Result<Peer> {
+    secure(Stream::from(Arc::clone(socket)), connector).await.map(Peer::from)
 }
 
 async fn secure(stream: Stream, connector: &Connector) -> io::Result<TlsStream<Stream>> {

@@ -217,7 +217,11 @@ fn check_scripts_are_read_before_they_run() {
     refuse("{ \"name\": \"reject\", \"message\": \"x\" }", &["no `expect` follows"]);
     refuse("{ \"name\": \"compare\", \"message\": \"1 = 1\" }", &["no operator"]);
     refuse("{ \"name\": \"wait\", \"message\": \"5\" }", &["has no unit"]);
-    refuse("{ \"name\": \"starttls\", \"message\": \"x\" }", &["not in this release"]);
+    refuse("{ \"name\": \"starttls\", \"message\": \"x\" }", &["f.json:3:34", "smtp or postgres"]);
+    refuse(
+        "{ \"name\": \"starttls\" },\n{ \"name\": \"starttls\" }",
+        &["f.json:4:1", "one `starttls`"],
+    );
     refuse(
         "{ \"name\": \"expect_regex\", \"message\": \"lag:(?<lag>[0-9]+)\" },\n\
          { \"name\": \"compare\", \"message\": \"${capture.lug} < 10\" }",

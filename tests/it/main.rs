@@ -61,6 +61,7 @@ mod renewing_targets;
 mod reporting;
 mod settings;
 mod shipped;
+mod starttls;
 mod stopping;
 mod storing;
 mod supervision;

@@ -158,7 +158,7 @@ pub enum CommandName {
     ExpectClose,
     /// A comparison such as `${capture.lag} < 10`.
     Compare,
-    /// Go on in TLS. Not in this release.
+    /// Ask for TLS, as `smtp` or `postgres` does or not at all, and go on in it.
     Starttls,
     /// Wait this long.
     Wait,

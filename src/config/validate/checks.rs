@@ -19,6 +19,7 @@ use crate::config::validate::http;
 use crate::config::validate::limits::at_least;
 use crate::config::validate::report::Report;
 use crate::config::validate::script;
+use crate::config::validate::starttls;
 use crate::config::validate::transport::policy;
 
 /// What checks need to know besides what is written.
@@ -74,6 +75,11 @@ pub fn checks(
         None => around.named.for_all.clone(),
     };
     if let Some(kind) = for_all {
+        let at = at.key(if written.commands.is_some() { "commands" } else { "check" });
+        let over_tls = around.targets.iter().find(|target| target.tls.is_some());
+        if let Some(one) = over_tls.or(around.targets.first()).filter(|_| kind.begins_tls()) {
+            starttls::tell(one.tls.is_some(), around.transport, &one.address, &at, report);
+        }
         return (Some(CommonCheck { kind, timeout }), Vec::new());
     }
     let mut one = OneCheck { around, framing, timeout, report };
@@ -199,6 +205,11 @@ impl OneCheck<'_, '_, '_> {
 
     /// Where nothing is written of TLS, it asks as sessions speak to its target.
     fn tell_of_tls(&mut self, listed: &ListedCheck, target: Option<&Target>, at: &KeyPath) {
+        if listed.kind.begins_tls() {
+            let over_tls = listed.is_over_tls(target);
+            let (transport, at) = (self.around.transport, at.key("url"));
+            return starttls::tell(over_tls, transport, &listed.address, &at, self.report);
+        }
         let to_target = target.is_some_and(|target| target.tls.is_some());
         if listed.spoken == Some(Spoken::Tcp) && to_target {
             let what = "its target is spoken to over TLS, and this check asks in the clear";

@@ -80,7 +80,8 @@ fn asks_for_master(kind: &CheckKind) -> bool {
             | Action::Reject(_)
             | Action::ExpectClose
             | Action::Compare(_)
-            | Action::Wait(_) => false,
+            | Action::Wait(_)
+            | Action::Starttls(_) => false,
         }),
         CheckKind::Http(_) | CheckKind::Postgres(_) => false,
     }

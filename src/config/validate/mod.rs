@@ -20,6 +20,7 @@ pub mod rank;
 pub mod report;
 pub mod script;
 pub mod service;
+pub mod starttls;
 pub mod tls;
 pub mod transport;
 pub mod upstream;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::byte_pattern::BytePattern;
-use crate::config::check::{Action, Framing, Matcher, Part, Script, Step, Template};
+use crate::config::check::{Action, Asking, Framing, Matcher, Part, Script, Step, Template};
 use crate::config::escape;
 use crate::config::file::scalars::Period;
 use crate::config::file::uptime::{Command, CommandName};
@@ -43,6 +43,10 @@ pub fn script(
             whole = false;
             continue;
         };
+        if let (Action::Starttls(_), true) = (&action, begins_tls(&steps)) {
+            let right = "take one of them out";
+            report.error(&at, "TLS has begun already: a script has one `starttls`", right);
+        }
         captures_exist(&action, &captures, &at.key("message"), report);
         captures.extend(action.captures().map(str::to_owned));
         steps.push(Step { action, timeout: own_timeout(command, &at, report) });
@@ -52,6 +56,10 @@ pub fn script(
         something_is_asked(&steps, at, report);
     }
     Script { steps, framing, rank: None }
+}
+
+fn begins_tls(steps: &[Step]) -> bool {
+    steps.iter().any(|step| matches!(step.action, Action::Starttls(_)))
 }
 
 /// The bytes of a template that has no holes but secrets.
@@ -105,6 +113,9 @@ fn action(
         }
         return Some(Action::ExpectClose);
     }
+    if name == CommandName::Starttls {
+        return report.keep_message(&message_at, starttls(message.unwrap_or_default()));
+    }
     let Some(message) = message else {
         if !report.is_tainted(&message_at) {
             report.error(
@@ -127,10 +138,7 @@ fn action(
         CommandName::ExpectRegex => regex(message).map(|it| Action::Expect(Matcher::Regex(it))),
         CommandName::Compare => escape::comparison(message, holes).map(Action::Compare),
         CommandName::Wait => wait(message),
-        CommandName::Starttls => {
-            Err(Complaint::new("`starttls` is not in this release", "check without TLS for now"))
-        }
-        CommandName::ExpectClose => return Some(Action::ExpectClose),
+        CommandName::ExpectClose | CommandName::Starttls => return None,
     };
     report.keep_message(&message_at, read)
 }
@@ -187,6 +195,18 @@ fn regex(message: &str) -> Result<BytePattern, Complaint> {
         return Err(Complaint::new("it matches nothing at all, so it passes on anything", right));
     }
     Ok(BytePattern::new(regex))
+}
+
+fn starttls(message: &str) -> Result<Action, Complaint> {
+    match message {
+        "" => Ok(Action::Starttls(Asking::Nothing)),
+        "smtp" => Ok(Action::Starttls(Asking::Smtp)),
+        "postgres" => Ok(Action::Starttls(Asking::Postgres)),
+        _ => {
+            let right = "write smtp or postgres, or nothing where the commands before it ask";
+            Err(Complaint::new("TLS is not asked for like this", right))
+        }
+    }
 }
 
 fn wait(message: &str) -> Result<Action, Complaint> {
@@ -257,7 +277,11 @@ fn rejects_have_an_expect(steps: &[Step], at: &KeyPath, report: &mut Report<'_>)
 
 fn something_is_asked(steps: &[Step], at: &KeyPath, report: &mut Report<'_>) {
     let asks = |step: &Step| match step.action {
-        Action::Expect(_) | Action::Reject(_) | Action::ExpectClose | Action::Compare(_) => true,
+        Action::Expect(_)
+        | Action::Reject(_)
+        | Action::ExpectClose
+        | Action::Compare(_)
+        | Action::Starttls(_) => true,
         Action::Send(_) | Action::SendResp(_) | Action::Wait(_) => false,
     };
     if !steps.is_empty() && !steps.iter().any(asks) {

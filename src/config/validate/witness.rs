@@ -16,6 +16,7 @@ use crate::config::validate::checks::{own_timeout, whole_timeout};
 use crate::config::validate::leader::never_says_no;
 use crate::config::validate::report::Report;
 use crate::config::validate::script;
+use crate::config::validate::starttls;
 use crate::config::validate::transport::policy;
 
 /// Reads the witnesses; `None` where there are none, or where nobody leads.
@@ -94,9 +95,13 @@ fn read(
             report.error(&url_at, what, "take one of the two out");
         }
         if let (Some((spoken, address)), Some(script)) = (address, script) {
+            let begins_tls = script.starttls().is_some();
+            if begins_tls && spoken == Spoken::Tls {
+                starttls::tell(true, transport, &address, &url_at, report);
+            }
             let tls = match spoken {
-                Spoken::Tcp => None,
-                Spoken::Tls => policy(transport, &address, &url_at, report)
+                Spoken::Tcp if !begins_tls => None,
+                Spoken::Tcp | Spoken::Tls => policy(transport, &address, &url_at, report)
                     .map(|policy| Arc::new(Arc::unwrap_or_clone(policy).at_once())),
             };
             witnesses.push(Witness { address, tls, script, timeout });
