@@ -104,12 +104,12 @@ impl Cast {
         }
     }
 
-    /// Waits until every Sentinel takes a server for the master.
-    pub(crate) fn wait_until_believed(&self, server: &Redis) {
-        let Some(sentinels) = &self.sentinels else { return };
-        eventually("every Sentinel believes in the new master", || {
-            sentinels.believe().iter().all(|it| *it == server.address()).then_some(())
-        });
+    /// Waits until every Sentinel takes a server for the master. Do they?
+    pub(crate) fn is_believed(&self, server: &Redis) -> bool {
+        let Some(sentinels) = &self.sentinels else { return true };
+        let believed =
+            || sentinels.believe().iter().all(|it| *it == server.address()).then_some(());
+        within(Duration::from_secs(60), believed).is_some()
     }
 
     /// Where the Sentinels are.
