@@ -71,10 +71,10 @@ pub async fn run(incoming: Incoming, desk: Arc<Desk>) {
     };
     let greeted = match &*port {
         LivePort::One(live) => {
-            let services = desk.live.load();
             // The rules of now: a header may have taken its time, and they were looser before.
-            let newest = port.receiving().and_then(|_| services.named(&live.service().name));
-            admit(newest.unwrap_or(live), address.ip(), queued)
+            let name = &live.service().name;
+            let newest = port.receiving().and_then(|_| desk.live.load().named(name).cloned());
+            admit(newest.as_ref().unwrap_or(live), address.ip(), queued)
                 .map(|admission| Greeted::plain(Arc::clone(live), Arc::clone(&client), admission))
                 .map_err(Ending::Denied)
         }
