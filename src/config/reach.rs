@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::config::names::{ListenAddress, TargetAddress};
 
 /// Does a socket on `one` get what is sent to `other`? `::` is dual-stack.
-pub fn covers(one: &SocketAddr, other: &SocketAddr) -> bool {
+fn covers(one: &SocketAddr, other: &SocketAddr) -> bool {
     match one.ip() {
         IpAddr::V6(ip) if ip.is_unspecified() => true,
         IpAddr::V4(ip) if ip.is_unspecified() => other.is_ipv4(),
@@ -39,6 +39,29 @@ pub fn reaches(target: &TargetAddress, listen: &ListenAddress) -> bool {
             address.port() == *port && (address.ip().is_loopback() || address.ip().is_unspecified())
         }
         (TargetAddress::Ip(_), ListenAddress::Unix(_)) => false,
+    }
+}
+
+/// Can the two not be bound at once?
+pub fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
+        (ListenAddress::Unix(_), _) | (_, ListenAddress::Unix(_)) => false,
+        (ListenAddress::AnyOnPort(_), _) | (_, ListenAddress::AnyOnPort(_)) => {
+            port(one) == port(other)
+        }
+        (ListenAddress::Ip(one), ListenAddress::Ip(other)) => {
+            one.port() == other.port() && (covers(one, other) || covers(other, one))
+        }
+    }
+}
+
+/// Its port, if it has one.
+pub fn port(listen: &ListenAddress) -> Option<u16> {
+    match listen {
+        ListenAddress::AnyOnPort(port) => Some(*port),
+        ListenAddress::Ip(address) => Some(address.port()),
+        ListenAddress::Unix(_) => None,
     }
 }
 
@@ -78,6 +101,26 @@ mod tests {
         check("0.0.0.0:1", "127.0.0.1:1", true);
         check("redis:1", "*:1", false);
         check("unix:/a", "unix:/a", true);
+        check("unix:/a", "*:1", false);
+    }
+
+    #[test]
+    fn two_services_share_no_address() {
+        let check = |one, other, expected| {
+            assert_eq!(overlap(&listen(one), &listen(other)), expected, "{one} {other}");
+            assert_eq!(overlap(&listen(other), &listen(one)), expected, "{other} {one}");
+        };
+        check("*:1", "*:1", true);
+        check("*:1", "*:2", false);
+        check("*:1", "10.0.0.1:1", true);
+        check("10.0.0.1:1", "10.0.0.2:1", false);
+        check("10.0.0.1:1", "10.0.0.1:1", true);
+        check("0.0.0.0:1", "10.0.0.1:1", true);
+        check("0.0.0.0:1", "[::1]:1", false);
+        check("[::]:1", "10.0.0.1:1", true);
+        check("[::ffff:10.0.0.1]:1", "10.0.0.1:1", true);
+        check("unix:/a", "unix:/a", true);
+        check("unix:/a", "unix:/b", false);
         check("unix:/a", "*:1", false);
     }
 }

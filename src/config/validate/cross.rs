@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::config::model::Service;
-use crate::config::names::{ListenAddress, TargetAddress};
+use crate::config::names::TargetAddress;
 use crate::config::place::KeyPath;
 use crate::config::problem::Problem;
-use crate::config::reach::{covers, reaches};
+use crate::config::reach::{overlap, port, reaches};
 use crate::config::validate::service::Draft;
 
 /// Checks all definitions against each other.
@@ -166,64 +166,5 @@ fn target_port(target: &TargetAddress) -> Option<u16> {
     match target {
         TargetAddress::Ip(_) | TargetAddress::Name { .. } => Some(target.port()),
         TargetAddress::Unix(_) => None,
-    }
-}
-
-fn port(listen: &ListenAddress) -> Option<u16> {
-    match listen {
-        ListenAddress::AnyOnPort(port) => Some(*port),
-        ListenAddress::Ip(address) => Some(address.port()),
-        ListenAddress::Unix(_) => None,
-    }
-}
-
-/// Can the two not be bound at once?
-fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
-    match (one, other) {
-        (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
-        (ListenAddress::Unix(_), _) | (_, ListenAddress::Unix(_)) => false,
-        (ListenAddress::AnyOnPort(_), _) | (_, ListenAddress::AnyOnPort(_)) => {
-            port(one) == port(other)
-        }
-        (ListenAddress::Ip(one), ListenAddress::Ip(other)) => {
-            one.port() == other.port() && (covers(one, other) || covers(other, one))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::address;
-
-    fn listen(text: &str) -> ListenAddress {
-        match text.strip_prefix("*:") {
-            Some(port) => ListenAddress::AnyOnPort(port.parse().unwrap()),
-            None => match address::target(text).unwrap().1 {
-                TargetAddress::Ip(address) => ListenAddress::Ip(address),
-                TargetAddress::Unix(path) => ListenAddress::Unix(path),
-                TargetAddress::Name { .. } => panic!("{text}"),
-            },
-        }
-    }
-
-    #[test]
-    fn two_services_share_no_address() {
-        let check = |one, other, expected| {
-            assert_eq!(overlap(&listen(one), &listen(other)), expected, "{one} {other}");
-            assert_eq!(overlap(&listen(other), &listen(one)), expected, "{other} {one}");
-        };
-        check("*:1", "*:1", true);
-        check("*:1", "*:2", false);
-        check("*:1", "10.0.0.1:1", true);
-        check("10.0.0.1:1", "10.0.0.2:1", false);
-        check("10.0.0.1:1", "10.0.0.1:1", true);
-        check("0.0.0.0:1", "10.0.0.1:1", true);
-        check("0.0.0.0:1", "[::1]:1", false);
-        check("[::]:1", "10.0.0.1:1", true);
-        check("[::ffff:10.0.0.1]:1", "10.0.0.1:1", true);
-        check("unix:/a", "unix:/a", true);
-        check("unix:/a", "unix:/b", false);
-        check("unix:/a", "*:1", false);
     }
 }
