@@ -4,12 +4,15 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
-use crate::config::place::Place;
+use crate::config::place::{KeyPath, Place, Segment};
 use crate::config::problem::{Problem, Severity};
 
 /// Longer lines are cut around what is marked in them.
 const LINE_LIMIT: usize = 400;
 const BEFORE_MARK: usize = 60;
+/// A line that says this has headers of a request in it, whose values are tokens more often than
+/// not.
+const OF_HEADERS: [&str; 4] = ["headers", "authorization", "-token", "cookie"];
 
 /// Every problem as text, a blank line between two; colour and box drawing only for a terminal.
 pub fn text(problems: &[Problem], terminal: bool) -> String {
@@ -72,9 +75,11 @@ fn one(problem: &Problem, renderer: &Renderer) -> String {
     } else {
         format!("{}: {}", problem.key, problem.what)
     };
-    let mut group = level.primary_title(title).elements(place_elements(&problem.place, None));
+    let hidden = is_of_headers(&problem.key);
+    let elements = place_elements(&problem.place, None, hidden);
+    let mut group = level.primary_title(title).elements(elements);
     for (place, what) in &problem.also {
-        group = group.elements(place_elements(place, Some(what)));
+        group = group.elements(place_elements(place, Some(what), hidden));
     }
     if let Some(right) = &problem.right {
         group = group.element(Level::HELP.message(right));
@@ -82,8 +87,12 @@ fn one(problem: &Problem, renderer: &Renderer) -> String {
     renderer.render(&[group])
 }
 
-/// Where it is, and the line itself, where there is one.
-fn place_elements<'a>(place: &Place, label: Option<&'a str>) -> Vec<Element<'a>> {
+fn is_of_headers(key: &KeyPath) -> bool {
+    key.segments().contains(&Segment::Key("headers".to_owned()))
+}
+
+/// Where it is, and the line itself, where there is one that may be shown.
+fn place_elements<'a>(place: &Place, label: Option<&'a str>, hidden: bool) -> Vec<Element<'a>> {
     let source = place.source();
     let label_of = |label: Option<&'a str>| label.map(|label| Level::NOTE.message(label).into());
     if place.is_whole() {
@@ -92,7 +101,7 @@ fn place_elements<'a>(place: &Place, label: Option<&'a str>) -> Vec<Element<'a>>
     }
     let position = place.position();
     let line = Line::around(&source.text, place.span());
-    if line.holds_key {
+    if hidden || line.holds_secret {
         let origin = Origin::path(source.name.clone()).line(position.line);
         let origin = origin.char_column(position.column).into();
         return [origin].into_iter().chain(label_of(label)).collect();
@@ -117,8 +126,8 @@ struct Line {
     text: String,
     mark: std::ops::Range<usize>,
     cut: bool,
-    /// Of a private key that is written inline: never to be shown.
-    holds_key: bool,
+    /// Of a private key that is written inline, or with headers in it: never to be shown.
+    holds_secret: bool,
 }
 
 impl Line {
@@ -130,9 +139,12 @@ impl Line {
         let mark = mark.start.min(whole.len())..mark.end.min(whole.len());
         let block = text[..start].rfind("-----BEGIN ").map_or("", |at| &text[at..start]);
         let is_within = block.contains("PRIVATE KEY") && !block.contains("-----END ");
-        let holds_key = is_within || whole.contains("PRIVATE KEY-");
+        let lower = whole.to_ascii_lowercase();
+        let holds_secret = is_within
+            || whole.contains("PRIVATE KEY-")
+            || OF_HEADERS.iter().any(|word| lower.contains(word));
         if whole.len() <= LINE_LIMIT {
-            return Self { text: whole.to_owned(), mark, cut: false, holds_key };
+            return Self { text: whole.to_owned(), mark, cut: false, holds_secret };
         }
         let from = whole.floor_char_boundary(mark.start.saturating_sub(BEFORE_MARK));
         let to = whole.floor_char_boundary((from + LINE_LIMIT).min(whole.len()));
@@ -140,7 +152,7 @@ impl Line {
         let trail = if to < whole.len() { "…" } else { "" };
         let shift = |at: usize| at.clamp(from, to) - from + lead.len();
         let mark = shift(mark.start)..shift(mark.end);
-        Self { text: format!("{lead}{}{trail}", &whole[from..to]), mark, cut: true, holds_key }
+        Self { text: format!("{lead}{}{trail}", &whole[from..to]), mark, cut: true, holds_secret }
     }
 }
 
@@ -186,6 +198,18 @@ mod tests {
             format!("{{ \"a\": \"{}\", \"b\": 70000 }}", lines.replace('\n', &" ".repeat(400)));
         let shown = text(&[problem(&one, "70000")], false);
         assert!(!shown.contains("SECRET"), "{shown}");
+    }
+
+    #[test]
+    fn no_line_with_headers_is_ever_shown() {
+        let one = r#"{ "headers": { "X-Consul-Token": "SECRET" }, "b": 70000 }"#;
+        let several = "[x.headers]\nX-Mine = \"SECRET\"\nAuthorization = \"SECRET\"\n";
+        let mut mine = problem(several, "X-Mine");
+        mine.key = KeyPath::dotted("x.headers.X-Mine");
+        for problem in [problem(one, "70000"), problem(several, "Authorization"), mine] {
+            let shown = text(&[problem], false);
+            assert!(shown.contains("a.json:") && !shown.contains("SECRET"), "{shown}");
+        }
     }
 
     #[test]
