@@ -45,7 +45,7 @@ pub async fn hire(house: &House, written: &Model) -> Displaced {
             continue;
         }
         let asks_the_same = |hired: &&Hired| {
-            hired.discovery.directory == discovery.directory
+            hired.discovery.directory.question() == discovery.directory.question()
                 && hired.discovery.first_only == discovery.first_only
                 && hired.listen == service.listen
         };

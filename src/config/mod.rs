@@ -33,6 +33,7 @@ pub mod place;
 pub mod presets;
 pub mod problem;
 pub mod proxy_protocol;
+pub mod question;
 pub mod rate;
 pub mod reach;
 pub mod read;

@@ -46,6 +46,11 @@ impl Referred {
             "client_certificates" => "listed client certificate".to_owned(),
             "client_crl" => "revocation list".to_owned(),
             "pinned_public_keys" => format!("pinned key of {}", key(1)),
+            "proxy" if key(1) == "service_discovery" => match key(3) {
+                "certificate" => "certificate for the directory".to_owned(),
+                "pinned_public_keys" => "pinned key of the directory".to_owned(),
+                _ => "authorities of the directory".to_owned(),
+            },
             "proxy" => "authorities of targets".to_owned(),
             _ => self.at.to_string(),
         }

@@ -28,6 +28,8 @@ use crate::net::tuning::Tuning;
 
 /// No document is larger.
 const MOST: usize = 1024 * 1024;
+/// What would be shown to a directory that asks for it.
+const CERTIFICATE: &str = "write it as service_discovery.transport.certificate";
 
 /// What is asked with.
 #[derive(Clone)]
@@ -79,8 +81,13 @@ async fn fetch(http: &HttpDirectory, means: &Means, deadline: Instant) -> Result
     let tuning = Tuning::default();
     let connecting =
         connect(&destination, Preface::default(), connector.as_deref(), deadline, &tuning);
-    let peer = connecting.await.map_err(|error| error.to_string().replacen("target ", "", 1))?;
-    http::document(peer, request, MOST).await.map_err(|error| error.to_string())
+    let peer = connecting.await.map_err(|error| of_directory(&error.to_string()))?;
+    http::document(peer, request, MOST).await.map_err(|error| of_directory(&error.to_string()))
+}
+
+/// What went wrong, in words that are meant for targets.
+fn of_directory(words: &str) -> String {
+    words.replacen("target ", "", 1).replacen("upstream_certificates", CERTIFICATE, 1)
 }
 
 async fn destination(address: &TargetAddress, look_ups: &LookUps) -> Result<Destination, String> {

@@ -20,6 +20,7 @@ mod demo;
 mod dialling;
 mod discovering;
 mod discovering_checks;
+mod discovering_https;
 mod docs;
 mod ending;
 #[cfg(feature = "chaos")]

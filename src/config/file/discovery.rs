@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::file::scalars::Period;
+use crate::config::file::transport::DirectoryTransport;
 
 /// Targets that are found, not written. Nothing of it counts while none of
 /// `use_discovery_service`, `dns` and `file` is written.
@@ -40,6 +41,8 @@ pub struct ServiceDiscovery {
     pub timeout: Option<Period>,
     /// Further headers of the question, such as a token.
     pub headers: Option<BTreeMap<String, String>>,
+    /// TLS to the directory, where `query_endpoint` is `https://…`.
+    pub transport: Option<DirectoryTransport>,
     /// A name and a port: every address of the name is a target: `redis.internal:6379`.
     pub dns: Option<String>,
     /// A name whose SRV records are the targets.

@@ -10,4 +10,5 @@ pub mod scalars;
 pub mod settings;
 pub mod target_file;
 pub mod tls;
+pub mod transport;
 pub mod uptime;

@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use crate::config::file::discovery::ServiceDiscovery;
 use crate::config::file::foreign;
-use crate::config::file::scalars::{OneOrMany, Period};
+use crate::config::file::scalars::Period;
+use crate::config::file::transport::Transport;
 
 /// The targets of a service and how one is chosen for a connection.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -93,55 +94,6 @@ pub enum WrittenBalance {
     First,
     /// The one leader, or none: for Redis, PostgreSQL and anything with one writer.
     Leader,
-}
-
-/// Instead of a name: the one that the client has asked for.
-pub const OF_CLIENT: &str = "${client.sni}";
-
-/// TLS to the targets.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(transform = foreign::transport)]
-pub struct Transport {
-    /// Believe any certificate of a target. Default: false.
-    pub ssl_insecure_skip_verify: Option<bool>,
-    /// The authorities that sign the targets: paths of PEM files, or PEM itself. Default: those of
-    /// the system.
-    pub ssl_ca: Option<OneOrMany>,
-    /// The oldest version that is spoken: "1.2" (default), "1.3" or Tyk's 771, 772.
-    pub ssl_min_version: Option<WrittenVersion>,
-    /// The newest version that is spoken. Default: "1.3".
-    pub ssl_max_version: Option<WrittenVersion>,
-    /// The name that a target is asked for and has to prove; `${client.sni}`: the one that the client
-    /// has asked for. Default: its host.
-    #[schemars(extend("x-means" = OF_CLIENT))]
-    pub ssl_server_name: Option<String>,
-    /// The ALPN protocols that are offered. Default: none.
-    pub ssl_alpn: Option<Vec<String>>,
-    /// How the targets are asked for TLS before the handshake. Default: they are not.
-    pub starttls: Option<WrittenStarttls>,
-    /// Tyk's check of the leaf's common name. The names in a certificate are checked always.
-    pub ssl_force_common_name_check: Option<bool>,
-    /// The cipher suites of TLS 1.2, by their RFC names. Default: all that are good.
-    pub ssl_ciphers: Option<Vec<String>>,
-}
-
-/// How a target is asked for TLS before the handshake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum WrittenStarttls {
-    /// By PostgreSQL's SSLRequest.
-    Postgres,
-}
-
-/// A version of TLS.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum WrittenVersion {
-    /// Tyk's number.
-    Number(u16),
-    /// "1.2" or "1.3".
-    Text(String),
 }
 
 /// A version of the PROXY protocol.

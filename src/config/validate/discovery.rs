@@ -14,10 +14,10 @@ use crate::config::names::TargetAddress;
 use crate::config::place::KeyPath;
 use crate::config::problem::Complaint;
 use crate::config::transport::{Asked, Transport};
-use crate::config::validate::http;
+use crate::config::validate::certificates::Finder;
 use crate::config::validate::limits::at_least;
 use crate::config::validate::report::Report;
-use crate::config::validate::transport::policy;
+use crate::config::validate::{directory, http};
 
 /// Tyk's `default_cache_timeout`.
 const INTERVAL: Duration = Duration::from_secs(120);
@@ -38,6 +38,7 @@ pub fn settle(
     proxy: &Proxy,
     transport: &Transport,
     folder: &Path,
+    finder: Finder<'_>,
     report: &mut Report<'_>,
 ) -> Option<Discovery> {
     let written = proxy.service_discovery.as_ref().filter(|_| is_on(proxy))?;
@@ -57,7 +58,7 @@ pub fn settle(
             (directory, interval(written, NAMES, &at, report), true)
         }
         (None, None) => {
-            let directory = http_directory(written, &at, report);
+            let directory = http_directory(written, &at, finder, report);
             let interval = interval(written, INTERVAL, &at, report);
             (directory, interval, written.use_target_list.unwrap_or(false))
         }
@@ -66,6 +67,9 @@ pub fn settle(
         let what = "only the first target that is found gets connections";
         let right = "set enable_load_balancing = true to use all of them";
         report.warning(&at, what, right);
+    }
+    if directory.as_ref().is_some_and(|directory| directory.tls().is_none()) {
+        directory::tell_of_idle(written, report);
     }
     let timeout = at_least(written.timeout, TIMEOUT, &at.key("timeout"), report);
     Some(Discovery {
@@ -160,6 +164,7 @@ fn interval(
 fn http_directory(
     written: &ServiceDiscovery,
     at: &KeyPath,
+    finder: Finder<'_>,
     report: &mut Report<'_>,
 ) -> Option<Directory> {
     let document = document(written, at, report);
@@ -178,7 +183,7 @@ fn http_directory(
     };
     let (is_tls, address, host, path) = report.keep(&at, url(endpoint))?;
     let tls = match is_tls {
-        true => Some(policy(&Transport::default(), &address, &at, report)?),
+        true => Some(directory::policy(written, &address, &at, finder, report)?),
         false => None,
     };
     let directory = HttpDirectory { address, tls, host, path, headers, document };

@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod checks;
 pub mod client_auth;
 pub mod cross;
+pub mod directory;
 pub mod discovery;
 pub mod http;
 pub mod leader;

@@ -37,7 +37,13 @@ pub fn pins<'a>(
     pins
 }
 
-fn entry(written: &WrittenPins, finder: Finder<'_>, at: &KeyPath, report: &mut Report<'_>) -> Pins {
+/// The pins of one entry.
+pub fn entry(
+    written: &WrittenPins,
+    finder: Finder<'_>,
+    at: &KeyPath,
+    report: &mut Report<'_>,
+) -> Pins {
     let (keys, only) = match written {
         WrittenPins::One(text) => (one(text, at), false),
         WrittenPins::Many(several) => (many(several, at), false),
@@ -51,7 +57,7 @@ fn entry(written: &WrittenPins, finder: Finder<'_>, at: &KeyPath, report: &mut R
         }
     };
     if keys.is_empty() {
-        report.error(at, "there is no pin for this host", FORM);
+        report.error(at, "there is no pin", FORM);
     }
     let mut kept: Vec<Digest> = Vec::with_capacity(keys.len());
     for (at, text) in keys {

@@ -80,7 +80,7 @@ pub fn service(
     let targets = pool::targets(&proxy, &transport, report);
     let mut pool = pool::pool(&proxy, targets, report);
     let folder = facts.path.parent().unwrap_or(Path::new(""));
-    let found = discovery::settle(&proxy, &transport, folder, report);
+    let found = discovery::settle(&proxy, &transport, folder, facts.finder, report);
     let holes = Holes { env: facts.env, folder, with: None };
     let around = Around {
         targets: &pool.targets.clone(),

@@ -11,10 +11,10 @@ use crate::config::authorities;
 use crate::config::check::Check;
 use crate::config::domain::normal;
 use crate::config::file::definition::Definition;
-use crate::config::file::proxy::{
+use crate::config::file::scalars::OneOrMany;
+use crate::config::file::transport::{
     OF_CLIENT, Transport as Written, WrittenStarttls, WrittenVersion,
 };
-use crate::config::file::scalars::OneOrMany;
 use crate::config::hosts::{HostMap, HostPattern};
 use crate::config::model::{Service, Target};
 use crate::config::names::TargetAddress;
@@ -37,6 +37,7 @@ pub fn transport(written: &Definition, finder: Finder<'_>, report: &mut Report<'
     let proxy = written.proxy.as_ref();
     let tls = proxy.and_then(|proxy| proxy.transport.clone()).unwrap_or_default();
     let is_off = |switch: Option<bool>| switch.unwrap_or(false);
+    let table = of_targets();
     // What is switched off is read all the same: it is meant to be switched on again.
     let presented = written.upstream_certificates.iter().flatten();
     let presented = upstream::certificates(presented, finder, report);
@@ -51,9 +52,9 @@ pub fn transport(written: &Definition, finder: Finder<'_>, report: &mut Report<'
         report.warning(&at, what, "take it out");
     }
     Transport {
-        trust: trust(&tls, finder, report),
-        asked: asked(&tls, report),
-        manner: manner(&tls, report),
+        trust: trust(&tls, finder, &table, report),
+        asked: asked(&tls, &table, report),
+        manner: manner(&tls, &table, report),
         client_certificates: if is_off(written.upstream_certificates_disabled) {
             HostMap::default()
         } else {
@@ -74,17 +75,31 @@ pub fn policy(
     at: &KeyPath,
     report: &mut Report<'_>,
 ) -> Option<Arc<Policy>> {
+    policy_by(&of_targets(), transport, address, at, report)
+}
+
+/// The same by a table that is written at `table`.
+pub fn policy_by(
+    table: &KeyPath,
+    transport: &Transport,
+    address: &TargetAddress,
+    at: &KeyPath,
+    report: &mut Report<'_>,
+) -> Option<Arc<Policy>> {
     let Some(policy) = transport.policy(address) else {
         let what = format!("{} is no name that a certificate could be for", address.host());
-        report.error(at, what, "write proxy.transport.ssl_server_name, the name it proves");
+        let right = format!("write {}, the name it proves", table.key("ssl_server_name"));
+        report.error(at, what, right);
         return None;
     };
     if policy.trust == Trust::System
         && let Err(why) = authorities::of_the_system()
     {
-        let what = format!("this system knows no authority that could vouch for a target ({why})");
-        let right = "install the package ca-certificates, or name the authorities of the targets as \
-                     proxy.transport.ssl_ca";
+        let what = format!("this system knows no authority that could vouch for it ({why})");
+        let right = format!(
+            "install the package ca-certificates, or name its authorities as {}",
+            table.key("ssl_ca")
+        );
         report.error(at, what, right);
     }
     Some(Arc::new(policy))
@@ -127,14 +142,19 @@ pub fn tell_of_idle(
     }
 }
 
-fn at(key: &str) -> KeyPath {
-    KeyPath::dotted("proxy.transport").key(key)
+fn of_targets() -> KeyPath {
+    KeyPath::dotted("proxy.transport")
 }
 
-fn trust(tls: &Written, finder: Finder<'_>, report: &mut Report<'_>) -> Trust {
+fn at(key: &str) -> KeyPath {
+    of_targets().key(key)
+}
+
+/// Whom to believe, by a table that is written at `table`.
+pub fn trust(tls: &Written, finder: Finder<'_>, table: &KeyPath, report: &mut Report<'_>) -> Trust {
     let references = tls.ssl_ca.as_ref().map_or(&[][..], OneOrMany::as_slice);
     let is_list = references.len() > 1;
-    let ca_at = at("ssl_ca");
+    let ca_at = table.key("ssl_ca");
     let mut found = Vec::new();
     let named = references.iter().enumerate().filter(|(_, it)| !it.trim().is_empty());
     for (index, reference) in named {
@@ -159,7 +179,7 @@ fn authorities_in(
     let Some((source, text)) = certificates::text(reference, finder, at, report) else {
         return Vec::new();
     };
-    let right = "name a PEM file with the certificates of the authorities that sign the targets";
+    let right = "name a PEM file with the certificates of the authorities that are believed";
     let blocks = match pem::blocks(&text) {
         Ok(blocks) => blocks,
         Err(fault) => {
@@ -181,7 +201,8 @@ fn authorities_in(
     found
 }
 
-fn asked(tls: &Written, report: &mut Report<'_>) -> Asked {
+/// The name that is asked for, by a table that is written at `table`.
+pub fn asked(tls: &Written, table: &KeyPath, report: &mut Report<'_>) -> Asked {
     let name = tls.ssl_server_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
     let Some(name) = name else { return Asked::Host };
     if name == OF_CLIENT {
@@ -192,7 +213,7 @@ fn asked(tls: &Written, report: &mut Report<'_>) -> Asked {
                      that the client has asked for";
         Complaint::new("this is no host name", right)
     });
-    report.keep(&at("ssl_server_name"), read).map_or(Asked::Host, Asked::Name)
+    report.keep(&table.key("ssl_server_name"), read).map_or(Asked::Host, Asked::Name)
 }
 
 /// Tells of names that no client can have asked for.
@@ -204,8 +225,10 @@ pub fn tell_of_nameless(transport: &Transport, service: &Service, report: &mut R
     }
 }
 
-fn manner(tls: &Written, report: &mut Report<'_>) -> Manner {
-    let versions = versions(tls, report);
+/// What is spoken, by a table that is written at `table`.
+pub fn manner(tls: &Written, table: &KeyPath, report: &mut Report<'_>) -> Manner {
+    let at = |key: &str| table.key(key);
+    let versions = versions(tls, table, report);
     let mut alpn: Vec<Arc<str>> = Vec::new();
     for (index, name) in tls.ssl_alpn.iter().flatten().enumerate() {
         if name.is_empty() || name.len() > ALPN_LONGEST {
@@ -218,10 +241,11 @@ fn manner(tls: &Written, report: &mut Report<'_>) -> Manner {
     let starttls = tls.starttls.map(|written| match written {
         WrittenStarttls::Postgres => Starttls::Postgres,
     });
-    Manner { versions, ciphers: ciphers(tls, versions, report), alpn, starttls }
+    Manner { versions, ciphers: ciphers(tls, versions, table, report), alpn, starttls }
 }
 
-fn versions(tls: &Written, report: &mut Report<'_>) -> Versions {
+fn versions(tls: &Written, table: &KeyPath, report: &mut Report<'_>) -> Versions {
+    let at = |key: &str| table.key(key);
     let mut bound = |key: &str, written: Option<&WrittenVersion>, default: u8| {
         let read = written.map(version).transpose();
         report.keep(&at(key), read).flatten().flatten().unwrap_or(default)
@@ -254,8 +278,13 @@ fn version(written: &WrittenVersion) -> Result<Option<u8>, Complaint> {
 }
 
 /// The cipher suites, which as in Tyk are those of TLS 1.2: those of 1.3 are all good.
-fn ciphers(tls: &Written, versions: Versions, report: &mut Report<'_>) -> Vec<String> {
-    let list_at = at("ssl_ciphers");
+fn ciphers(
+    tls: &Written,
+    versions: Versions,
+    table: &KeyPath,
+    report: &mut Report<'_>,
+) -> Vec<String> {
+    let list_at = table.key("ssl_ciphers");
     let written = tls.ssl_ciphers.as_deref().unwrap_or_default();
     let of_12 = |suite: &&SupportedCipherSuite| suite.version().version == ProtocolVersion::TLSv1_2;
     let known: Vec<String> = ALL_CIPHER_SUITES.iter().filter(of_12).map(suite_name).collect();

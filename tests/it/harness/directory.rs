@@ -1,11 +1,14 @@
-//! A directory: an HTTP server that answers as it is told to, well or badly.
+//! A directory: an HTTP server that answers as it is told to, well or badly; and one of HTTPS.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustls::ServerConfig;
+
 use crate::harness::target::Target;
+use crate::harness::tls_target::{Seen, TlsTarget};
 
 type Answer = Arc<dyn Fn(&mut TcpStream, usize) + Send + Sync>;
 
@@ -81,6 +84,45 @@ impl Directory {
     }
 }
 
+/// A directory of HTTPS, which lists the same at every path.
+pub(crate) struct SecureDirectory {
+    target: TlsTarget,
+    listed: Arc<Mutex<Vec<String>>>,
+}
+
+impl SecureDirectory {
+    /// One with this side of TLS.
+    pub(crate) fn new(config: ServerConfig, targets: &[String]) -> Self {
+        let listed = Arc::new(Mutex::new(targets.to_vec()));
+        let said = Arc::clone(&listed);
+        let target = TlsTarget::new(config, move |stream| {
+            if head_of(&mut *stream).is_some() {
+                let body = list(&said.lock().unwrap_or_else(PoisonError::into_inner));
+                // Whoever asked may be gone.
+                drop(stream.write_all(&ok(&body)));
+                stream.conn.send_close_notify();
+                drop(stream.flush());
+            }
+        });
+        Self { target, listed }
+    }
+
+    /// Lists these from now on.
+    pub(crate) fn lists(&self, targets: &[String]) {
+        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = targets.to_vec();
+    }
+
+    /// `https://HOST:port/redis`.
+    pub(crate) fn url(&self, host: &str) -> String {
+        format!("https://{host}:{}/redis", self.target.port())
+    }
+
+    /// The handshakes that succeeded so far.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.target.seen()
+    }
+}
+
 /// A document that lists targets.
 pub(crate) fn list(targets: &[String]) -> String {
     serde_json::to_string(targets).expect("it is JSON")
@@ -96,7 +138,7 @@ pub(crate) fn say(stream: &mut TcpStream, bytes: &[u8]) {
     drop(stream.write_all(bytes));
 }
 
-fn head_of(stream: &TcpStream) -> Option<String> {
+fn head_of(stream: impl Read) -> Option<String> {
     let mut head = String::new();
     for line in BufReader::new(stream).lines() {
         let line = line.ok()?;
