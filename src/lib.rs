@@ -18,6 +18,7 @@ pub mod events;
 pub mod health;
 
 pub mod net;
+pub mod state;
 
 pub mod config;
 pub mod supervise;

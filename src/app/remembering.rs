@@ -8,6 +8,7 @@ use crate::app::house::House;
 use crate::config::model::{Balance, Model, Service};
 use crate::config::names::ServiceName;
 use crate::health::leader::remembered::Remembered;
+use crate::health::remembering;
 
 /// A disk that takes longer holds up no start.
 const READ: Duration = Duration::from_secs(2);
@@ -29,7 +30,7 @@ pub async fn of_new_services(
     let (keeper, names) = (house.keeper.clone(), house.names.load_full());
     let reading = actix_rt::task::spawn_blocking(move || {
         let read = |service: Arc<Service>| {
-            let remembered = keeper.read(&service, &names)?;
+            let remembered = remembering::read(&keeper, &service, &names)?;
             Some((service.name.clone(), remembered))
         };
         starting.into_iter().filter_map(read).collect()

@@ -1,19 +1,15 @@
 //! What is kept on disk: read back as it was, or not believed.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 
-use crate::config::model::{Balance, Service};
-use crate::config::names::ListenAddress;
+use crate::config::model::Balance;
 use crate::health::board_harness::{address, key, service};
-use crate::health::kept::{Kept, KeptTarget, Owner, with_its_sum};
+use crate::health::kept::{Kept, KeptTarget};
 use crate::health::leader::Said;
 use crate::health::leader::remembered::Remembered;
-use crate::health::wall_clock::WallTime;
 use crate::net::names::NameBook;
-
-const MAX: Duration = Duration::from_secs(600);
+use crate::state::page::{Owner, with_its_sum};
+use crate::state::wall_clock::WallTime;
 
 fn book(places: &[(char, [u8; 4])]) -> NameBook {
     let name = |(name, ip): &(char, [u8; 4])| (address(*name).host().into(), Ok((*ip).into()));
@@ -74,50 +70,10 @@ fn what_has_no_address_is_not_kept() {
 }
 
 #[test]
-fn what_is_too_old_from_the_future_or_anothers_is_not_believed() {
-    let service = service("abc", Balance::Leader);
-    let at = |text: &str| text.parse::<WallTime>().unwrap();
-    let age = |service, now| kept().age(service, MAX, at(now));
-    assert_eq!(age(&service, "2026-11-23T04:38:20.690Z"), Ok(MAX));
-    let too_old = age(&service, "2026-11-23T04:38:21.690Z").unwrap_err();
-    let said = "it is 10m 1s old, and older than 10m is not believed";
-    assert_eq!(too_old.to_string(), said);
-    let future = age(&service, "2026-11-23T04:28:00.690Z").unwrap_err();
-    assert_eq!(future.to_string(), "it is from the future, by 20s: the clock has been set back");
-    let listen = ListenAddress::Ip("127.0.0.1:6379".parse().unwrap());
-    let moved = Service { listen, ..service.clone() };
-    let foreign = age(&moved, "2026-11-23T04:28:21.000Z").unwrap_err();
-    assert_eq!(foreign.to_string(), "it is of service \"redis\" on *:6379");
-}
-
-#[test]
 fn what_was_cut_off_anywhere_is_not_believed() {
     let text = kept().to_text();
     for end in 0..text.len() {
         assert!(Kept::parse(&text[..end]).is_err(), "cut off at {end}");
-    }
-}
-
-#[test]
-fn every_owner_has_a_file_of_its_own_and_a_legible_name() {
-    let file = |service: &str, listen: &str| {
-        Owner { service: service.to_owned(), listen: listen.to_owned() }.file_name()
-    };
-    assert!(file("Redis", "*:6379").starts_with("Redis---6379-"));
-    let long = "../".repeat(40);
-    let names = [
-        file("a", "b"),
-        file("a-b", ""),
-        file("a", "-b"),
-        file(&long, "*:1"),
-        file(&long, "*:2"),
-        file("Ä", "*:1"),
-        file("Ö", "*:1"),
-    ];
-    for (index, name) in names.iter().enumerate() {
-        assert!(!names[..index].contains(name), "{name}");
-        assert!(name.len() < 120 && !name.contains(['/', '.']) || name.ends_with(".leader"));
-        assert!(!name.starts_with('.') && !name.contains('/'), "{name}");
     }
 }
 

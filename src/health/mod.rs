@@ -33,7 +33,6 @@ pub mod fill;
 pub mod found;
 pub mod framing;
 pub mod http_probe;
-pub mod keeper;
 pub mod kept;
 #[cfg(test)]
 mod kept_tests;
@@ -58,6 +57,7 @@ pub mod probe;
 mod probe_tests;
 pub mod rank;
 pub mod record;
+pub mod remembering;
 pub mod resp;
 pub mod script;
 #[cfg(test)]
@@ -72,11 +72,9 @@ pub mod shown;
 pub mod snapshot;
 pub mod starttls;
 pub mod state;
-pub mod state_folder;
 pub mod support;
 pub mod suspicion;
 pub mod transcript;
 pub mod verdict;
 pub mod wait;
-pub mod wall_clock;
 pub mod witness;

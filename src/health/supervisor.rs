@@ -20,16 +20,17 @@ use crate::config::names::{ServiceName, TargetAddress, TargetKey};
 use crate::health::board::ServiceBoard;
 use crate::health::checker::CheckFinished;
 use crate::health::effect::Effect;
-use crate::health::keeper::Keeper;
 use crate::health::lapse::LeaderChanged;
 use crate::health::leader::remembered::Remembered;
 use crate::health::memory::{Incarnation, Memory};
 use crate::health::publisher::Publisher;
 use crate::health::recall::{Known, recall};
+use crate::health::remembering;
 use crate::health::report;
 use crate::health::staff::Staff;
 use crate::health::suspicion::Failure;
 use crate::net::names::NameBook;
+use crate::state::keeper::Keeper;
 use crate::supervise::handle::Recipient;
 
 /// What the health supervisor works with; all of it outlives the actor.
@@ -189,7 +190,7 @@ impl HealthSupervisor {
         self.memory().put_back(self.incarnation, name, board);
         let remembered = self.memory().remembered(name);
         if let Some((service, remembered)) = remembered {
-            self.args.keeper.keep(&service, &remembered, &self.args.names.load());
+            remembering::keep(&self.args.keeper, &service, &remembered, &self.args.names.load());
         }
     }
 

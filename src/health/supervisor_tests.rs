@@ -14,7 +14,6 @@ use crate::health::board_harness::{address, key, service};
 use crate::health::checker::CheckFinished;
 use crate::health::effect::Finished;
 use crate::health::fault::{Fault, FaultKind};
-use crate::health::keeper::Keeper;
 use crate::health::publisher::{Publisher, SnapshotChanged, TargetLeads};
 use crate::health::snapshot::{Health, Leadership, ServiceHealth, Snapshot, SnapshotCell};
 use crate::health::staff::Staff;
@@ -26,6 +25,7 @@ use crate::health::verdict::Verdict;
 use crate::net::connectors::Connectors;
 use crate::net::dial::Destination;
 use crate::net::names::Unresolved;
+use crate::state::keeper::Keeper;
 use crate::supervise::handle::{Recipient, Ref};
 use crate::supervise::intensity::Intensity;
 

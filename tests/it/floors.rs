@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each room and its floor. A room may import from its own files and from rooms on lower floors.
-const FLOORS: [(&str, u32); 14] = [
+const FLOORS: [(&str, u32); 15] = [
     ("main", 9),
     ("cli", 8),
     ("app", 7),
@@ -15,6 +15,7 @@ const FLOORS: [(&str, u32); 14] = [
     ("health", 3),
     ("discovery", 3),
     ("net", 2),
+    ("state", 2),
     ("config", 1),
     ("supervise", 1),
     ("wire", 0),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use stagedoor::health::kept::Kept;
-use stagedoor::health::wall_clock::WallTime;
+use stagedoor::state::wall_clock::WallTime;
 
 use crate::harness::eventually::eventually;
 use crate::harness::port::free_port;
@@ -175,7 +175,7 @@ fn what_is_too_old_from_the_future_or_damaged_is_not_believed_and_the_log_says_w
     let ahead = WallTime::now().after(minutes(60)).unwrap();
     let future = Kept { written: ahead, ..kept.clone() };
     let foreign = Kept {
-        of: stagedoor::health::kept::Owner { service: "other".into(), ..kept.of.clone() },
+        of: stagedoor::state::page::Owner { service: "other".into(), ..kept.of.clone() },
         ..kept
     };
     let check = |text: &[u8], level: &str, why: &str| {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
-use crate::health::wall_clock::WallTime;
+use crate::state::wall_clock::WallTime;
 
 /// What is longer is not one of ours: a target has about a hundred bytes.
 const LONGEST: u64 = 4 << 20;

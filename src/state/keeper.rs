@@ -10,12 +10,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::config::model::Service;
-use crate::health::kept::{Disbelief, Kept, Owner, whole_seconds};
-use crate::health::leader::remembered::Remembered;
-use crate::health::state_folder;
-use crate::health::wall_clock::WallTime;
-use crate::net::names::NameBook;
+use crate::state::folder;
+use crate::state::page::{Disbelief, Kind, Owner, Page};
+use crate::state::wall_clock::WallTime;
 
 /// What stays the same is written again at least this often, and more often if it is believed for
 /// a short time only.
@@ -24,6 +21,9 @@ const REFRESH: Duration = Duration::from_secs(60);
 const REFRESHES: u32 = 5;
 /// After a failure, until it is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// What a page is kept under.
+type Shelf = (Kind, Owner);
 
 /// Keeps what must outlive the process; or, without a folder, nothing. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -43,11 +43,11 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Desk {
     /// As it is known now.
-    newest: BTreeMap<Owner, Kept>,
+    newest: BTreeMap<Shelf, Page>,
     /// As it was last written.
-    given: BTreeMap<Owner, Kept>,
+    given: BTreeMap<Shelf, Page>,
     /// Whose newest is to be written.
-    waiting: BTreeSet<Owner>,
+    waiting: BTreeSet<Shelf>,
     /// There is a thread.
     is_running: bool,
     /// It writes just now.
@@ -68,49 +68,55 @@ impl Keeper {
         Self(folder.map(shared))
     }
 
-    /// What was kept of a service, if it is to be believed; the log says what came of it. Blocks.
-    pub fn read(&self, service: &Service, names: &NameBook) -> Option<Remembered> {
-        let shared = self.0.as_ref()?;
-        let file = Owner::of(service).file_name();
-        let name = service.name.as_str();
-        match shared.read(&file, service, names) {
-            Ok(Some((remembered, age))) => {
-                let leader = remembered.leader.as_ref();
-                let leader = leader.map_or_else(|| "nobody".to_owned(), ToString::to_string);
-                log::info!(service = name; "remembered from {} ago: {leader} led", whole_seconds(age));
-                Some(remembered)
-            }
-            Ok(None) => None,
-            Err(why) => {
-                let level = match why {
-                    Disbelief::TooOld { .. } => log::Level::Info,
-                    Disbelief::Unreadable(_)
-                    | Disbelief::Malformed(_)
-                    | Disbelief::CutOff
-                    | Disbelief::Damaged
-                    | Disbelief::Foreign(_)
-                    | Disbelief::Future(_) => log::Level::Warn,
-                };
-                let path = shared.folder.join(&file);
-                log::log!(
-                    level, service = name;
-                    "starting without what was remembered: {}: {why}", path.display()
-                );
-                None
-            }
-        }
+    /// Is anything kept at all?
+    pub fn keeps(&self) -> bool {
+        self.0.is_some()
     }
 
-    /// Has what is known of a service written, if it is news or what is on disk grows old.
-    pub fn keep(&self, service: &Service, remembered: &Remembered, names: &NameBook) {
+    /// What is older is not believed where age counts; zero without a folder.
+    pub fn max_age(&self) -> Duration {
+        self.0.as_ref().map_or(Duration::ZERO, |shared| shared.max_age)
+    }
+
+    /// What was kept, as `believe` makes it of the page and its age; `None`: there is nothing, or it
+    /// is not to be believed, and the log says why. Blocks.
+    pub fn read<T>(
+        &self,
+        kind: Kind,
+        of: &Owner,
+        believe: impl FnOnce(&Page, Duration) -> Result<T, Disbelief>,
+    ) -> Option<T> {
+        let shared = self.0.as_ref()?;
+        let file = of.file_name(kind);
+        let read = shared.read(kind, &file).and_then(|page| {
+            let aged = page.map(|page| Ok((page.age(of, WallTime::now())?, page))).transpose()?;
+            aged.map(|(age, page)| believe(&page, age)).transpose()
+        });
+        read.unwrap_or_else(|why| {
+            let level = match why {
+                Disbelief::TooOld { .. } | Disbelief::Other(_) => log::Level::Info,
+                Disbelief::Unreadable(_)
+                | Disbelief::Malformed(_)
+                | Disbelief::CutOff
+                | Disbelief::Damaged
+                | Disbelief::Foreign(_)
+                | Disbelief::Future(_) => log::Level::Warn,
+            };
+            let (path, without) = (shared.folder.join(&file), kind.without);
+            log::log!(level, service = of.service.as_str(); "{without}: {}: {why}", path.display());
+            None
+        })
+    }
+
+    /// Has a page written, if it is news or what is on disk grows old.
+    pub fn keep(&self, page: Page) {
         let Some(shared) = &self.0 else { return };
-        let kept = Kept::of(service, remembered, names, WallTime::now());
-        let owner = kept.of.clone();
+        let shelf = (page.kind, page.of.clone());
         let mut desk = shared.lock();
-        if desk.given.get(&owner).is_none_or(|given| shared.is_due(given, &kept)) {
-            desk.waiting.insert(owner.clone());
+        if desk.given.get(&shelf).is_none_or(|given| shared.is_due(given, &page)) {
+            desk.waiting.insert(shelf.clone());
         }
-        desk.newest.insert(owner, kept);
+        desk.newest.insert(shelf, page);
         shared.serve(&mut desk);
     }
 
@@ -120,14 +126,14 @@ impl Keeper {
         let mut desk = shared.lock();
         let Desk { newest, given, waiting, is_closing, .. } = &mut *desk;
         *is_closing = true;
-        let old = newest.iter().filter(|(owner, kept)| given.get(*owner) != Some(*kept));
-        waiting.extend(old.map(|(owner, _)| owner.clone()));
+        let old = newest.iter().filter(|(shelf, page)| given.get(*shelf) != Some(*page));
+        waiting.extend(old.map(|(shelf, _)| shelf.clone()));
         shared.serve(&mut desk);
         let is_busy = |desk: &mut Desk| !desk.waiting.is_empty() || desk.is_writing;
         let waited = shared.written.wait_timeout_while(desk, limit, is_busy);
         if waited.is_ok_and(|(_, waited)| waited.timed_out()) {
             let folder = shared.folder.display();
-            log::warn!("{folder} takes long to write to: who leads may not be remembered");
+            log::warn!("{folder} takes long to write to: what is known may not be remembered");
         }
     }
 }
@@ -135,23 +141,14 @@ impl Keeper {
 // === impl Shared ===
 
 impl Shared {
-    /// What a file says for `service` now, and how old it is.
-    fn read(
-        &self,
-        file: &str,
-        service: &Service,
-        names: &NameBook,
-    ) -> Result<Option<(Remembered, Duration)>, Disbelief> {
-        let text = state_folder::read(&self.folder, file);
+    fn read(&self, kind: Kind, file: &str) -> Result<Option<Page>, Disbelief> {
+        let text = folder::read(&self.folder, file);
         let text = text.map_err(|error| Disbelief::Unreadable(error.to_string()))?;
-        let Some(text) = text else { return Ok(None) };
-        let kept = Kept::parse(&text)?;
-        let age = kept.age(service, self.max_age, WallTime::now())?;
-        Ok(Some((kept.recall(service, names), age)))
+        text.map(|text| Page::parse(kind, &text)).transpose()
     }
 
     /// Is it time to write `now`, when `given` was written last?
-    fn is_due(&self, given: &Kept, now: &Kept) -> bool {
+    fn is_due(&self, given: &Page, now: &Page) -> bool {
         let refresh = REFRESH.min(self.max_age / REFRESHES);
         // Set back, the clock makes what is there a file from the future.
         let is_old = given.written.age_at(now.written).map_or(true, |age| age >= refresh);
@@ -172,7 +169,7 @@ impl Shared {
         match thread.spawn(move || writer.run()) {
             Ok(_) => desk.is_running = true,
             // It is tried again with whatever comes next.
-            Err(error) => log::warn!("no thread to write with who leads: {error}"),
+            Err(error) => log::warn!("no thread to write with what is known: {error}"),
         }
     }
 
@@ -192,15 +189,16 @@ impl Writer {
         let shared = &self.0;
         let mut failing = BTreeSet::new();
         loop {
-            let kept = self.next();
-            let name = kept.of.file_name();
-            let written = state_folder::write(&shared.folder, &name, &kept.to_text());
+            let page = self.next();
+            let name = page.of.file_name(page.kind);
+            let written = folder::write(&shared.folder, &name, &page.to_text());
             let failed = written.is_err();
-            self.tell(&kept.of, written, &mut failing);
+            let shelf = (page.kind, page.of);
+            self.tell(&shelf, written, &mut failing);
             let mut desk = shared.lock();
             desk.is_writing = false;
             if failed {
-                desk.given.remove(&kept.of);
+                desk.given.remove(&shelf);
             }
             shared.written.notify_all();
             if failed {
@@ -211,40 +209,41 @@ impl Writer {
     }
 
     /// Waits for something to write.
-    fn next(&self) -> Kept {
+    fn next(&self) -> Page {
         let shared = &self.0;
         let mut desk = shared.lock();
         loop {
-            if let Some(owner) = desk.waiting.pop_first()
-                && let Some(kept) = desk.newest.get(&owner).cloned()
+            if let Some(shelf) = desk.waiting.pop_first()
+                && let Some(page) = desk.newest.get(&shelf).cloned()
             {
                 desk.is_writing = true;
-                desk.given.insert(owner, kept.clone());
-                return kept;
+                desk.given.insert(shelf, page.clone());
+                return page;
             }
             desk = shared.handed.wait(desk).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// One warning for a folder that cannot be written to, and a word when it can again.
-    fn tell(&self, owner: &Owner, written: io::Result<()>, failing: &mut BTreeSet<Owner>) {
-        let path = self.0.folder.join(owner.file_name());
+    fn tell(&self, shelf: &Shelf, written: io::Result<()>, failing: &mut BTreeSet<Shelf>) {
+        let (kind, owner) = shelf;
+        let (path, what) = (self.0.folder.join(owner.file_name(*kind)), kind.what);
         match written {
             Ok(()) => {
-                if failing.remove(owner) && failing.is_empty() {
-                    log::info!("who leads is written to {} again", self.0.folder.display());
+                if failing.remove(shelf) && failing.is_empty() {
+                    log::info!("{what} is written to {} again", self.0.folder.display());
                 }
             }
             Err(error) => {
                 if failing.is_empty() {
                     log::warn!(
                         service = owner.service.as_str();
-                        "who leads is not written to {}: {error}; a restart of the process would \
-                         not remember it. Give it another folder with --set state_dir=PATH",
+                        "{what} is not written to {}: {error}; a restart of the process would not \
+                         remember it. Give it another folder with --set state_dir=PATH",
                         path.display()
                     );
                 }
-                failing.insert(owner.clone());
+                failing.insert(shelf.clone());
             }
         }
     }
@@ -264,113 +263,119 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::model::{Balance, Target};
-    use crate::config::names::TargetAddress;
-    use crate::health::board_harness::service;
-    use crate::health::leader::Said;
 
     const PATIENCE: Duration = Duration::from_secs(60);
     const MAX: Duration = Duration::from_secs(600);
+    const KIND: Kind = Kind { word: "thing", what: "it", without: "without it" };
 
-    /// A service with one target that needs no looking up.
-    fn led() -> (Service, NameBook) {
-        let mut service = service("a", Balance::Leader);
-        let address = "127.0.0.1:7001".parse().map(TargetAddress::Ip).unwrap();
-        service.pool.targets = vec![Target::at(address)];
-        (service, NameBook::default())
+    fn owner() -> Owner {
+        Owner { service: "redis".into(), listen: "*:1".into() }
     }
 
-    fn saying(service: &Service, said: Option<Said>) -> Remembered {
-        let key = service.pool.targets[0].key.clone();
-        Remembered { leader: said.map(|_| key.clone()), said: [(key, said)].into() }
+    fn page(said: &str, written: WallTime) -> Page {
+        Page { kind: KIND, of: owner(), written, lines: format!("{said}\n") }
     }
 
-    fn file(folder: &Path, service: &Service) -> PathBuf {
-        folder.join(Owner::of(service).file_name())
+    fn says(said: &str) -> Page {
+        page(said, WallTime::now())
+    }
+
+    fn read(keeper: &Keeper) -> Option<String> {
+        keeper.read(KIND, &owner(), |page, _| Ok(page.lines.trim_end().to_owned()))
+    }
+
+    fn written(folder: &Path) -> Page {
+        let text = std::fs::read_to_string(folder.join(owner().file_name(KIND))).unwrap();
+        Page::parse(KIND, &text).unwrap()
+    }
+
+    fn keeper(folder: &Path) -> Keeper {
+        Keeper::new(Some(folder.into()), MAX)
     }
 
     #[test]
     fn the_newest_of_many_is_what_is_written_and_read_back() {
         let folder = tempfile::tempdir().unwrap();
-        let (service, names) = led();
-        let keeper = Keeper::new(Some(folder.path().into()), MAX);
-        assert_eq!(keeper.read(&service, &names), None);
+        let first = keeper(folder.path());
+        assert_eq!(read(&first), None);
         for _ in 0..50 {
-            keeper.keep(&service, &saying(&service, None), &names);
-            keeper.keep(&service, &saying(&service, Some(Said::Leader)), &names);
+            first.keep(says("old"));
+            first.keep(says("new"));
         }
-        keeper.close_within(PATIENCE);
-        let next = Keeper::new(Some(folder.path().into()), MAX);
-        let newest = saying(&service, Some(Said::Leader));
-        assert_eq!(next.read(&service, &names), Some(newest));
+        first.close_within(PATIENCE);
+        let next = keeper(folder.path());
+        assert_eq!(read(&next).as_deref(), Some("new"));
+        let other = Owner { listen: "*:2".into(), ..owner() };
+        assert_eq!(next.read(KIND, &other, |_, _| Ok(())), None);
+        let kind = Kind { word: "other", ..KIND };
+        assert_eq!(next.read(kind, &owner(), |_, _| Ok(())), None);
     }
 
     #[test]
     fn what_stays_the_same_is_not_written_each_time_but_with_its_time_at_the_end() {
         let folder = tempfile::tempdir().unwrap();
-        let (service, names) = led();
-        let keeper = Keeper::new(Some(folder.path().into()), MAX);
-        let written = || {
-            Kept::parse(&std::fs::read_to_string(file(folder.path(), &service)).unwrap()).unwrap()
-        };
-        let said = saying(&service, Some(Said::Leader));
-        keeper.keep(&service, &said, &names);
+        let keeper = keeper(folder.path());
+        keeper.keep(says("so"));
         keeper.close_within(PATIENCE);
-        let first = written();
-        keeper.keep(&service, &said, &names);
+        let first = written(folder.path());
+        keeper.keep(says("so"));
         assert!(keeper.0.as_ref().unwrap().lock().waiting.is_empty(), "nothing new");
         keeper.close_within(PATIENCE);
-        let last = written();
+        let last = written(folder.path());
         assert!(last.says_the_same(&first));
-        let newest = keeper.0.as_ref().unwrap().lock().newest[&last.of].written;
+        let newest = keeper.0.as_ref().unwrap().lock().newest[&(KIND, owner())].written;
         assert_eq!(last.written.to_string(), newest.to_string());
     }
 
     #[test]
     fn it_is_due_when_it_is_news_or_old_or_the_clock_was_set_back() {
-        let (service, names) = led();
         let now = WallTime::now();
-        let kept = |said, written| Kept::of(&service, &saying(&service, said), &names, written);
         let earlier = |seconds| now.before(Duration::from_secs(seconds)).unwrap();
-        let check = |max_age, given: Kept, due| {
+        let check = |max_age, given: Page, due| {
             let keeper = Keeper::new(Some("/nowhere".into()), Duration::from_secs(max_age));
-            assert_eq!(keeper.0.unwrap().is_due(&given, &kept(None, now)), due, "{given:?}");
+            assert_eq!(keeper.0.unwrap().is_due(&given, &page("so", now)), due, "{given:?}");
         };
-        check(600, kept(None, now), false);
-        check(600, kept(Some(Said::Leader), now), true);
-        check(600, kept(None, earlier(59)), false);
-        check(600, kept(None, earlier(60)), true);
-        check(20, kept(None, earlier(4)), true);
-        let back = now.before(Duration::from_secs(100)).unwrap();
-        let keeper = Keeper::new(Some("/nowhere".into()), MAX);
-        assert!(keeper.0.unwrap().is_due(&kept(None, now), &kept(None, back)));
+        check(600, page("so", now), false);
+        check(600, page("else", now), true);
+        check(600, page("so", earlier(59)), false);
+        check(600, page("so", earlier(60)), true);
+        check(20, page("so", earlier(4)), true);
+        let keeper = keeper(Path::new("/nowhere"));
+        assert!(keeper.0.unwrap().is_due(&page("so", now), &page("so", earlier(100))));
     }
 
     #[test]
     fn a_folder_that_cannot_be_written_to_holds_up_nobody_and_is_tried_again() {
         let home = tempfile::tempdir().unwrap();
-        let (service, names) = led();
         // No folder can be made below a file, not even by root.
         let blocked = home.path().join("blocked");
         std::fs::write(&blocked, "").unwrap();
-        let keeper = Keeper::new(Some(blocked.join("state")), MAX);
-        let said = saying(&service, Some(Said::Leader));
-        keeper.keep(&service, &said, &names);
+        let keeper = keeper(&blocked.join("state"));
+        keeper.keep(says("so"));
         keeper.close_within(PATIENCE);
         std::fs::remove_file(&blocked).unwrap();
-        keeper.keep(&service, &said, &names);
+        keeper.keep(says("so"));
         keeper.close_within(PATIENCE);
-        assert_eq!(keeper.read(&service, &names), Some(said));
+        assert_eq!(read(&keeper).as_deref(), Some("so"));
         let mode = std::fs::metadata(&blocked).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "for this user alone");
     }
 
     #[test]
     fn without_a_folder_nothing_is_kept() {
-        let (service, names) = led();
         let keeper = Keeper::default();
-        keeper.keep(&service, &saying(&service, Some(Said::Leader)), &names);
+        keeper.keep(says("so"));
         keeper.close_within(PATIENCE);
-        assert_eq!(keeper.read(&service, &names), None);
+        assert_eq!(read(&keeper), None);
+        assert!(!keeper.keeps());
+    }
+
+    #[test]
+    fn what_was_written_after_now_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let keeper = keeper(folder.path());
+        keeper.keep(page("so", WallTime::now().after(Duration::from_secs(3600)).unwrap()));
+        keeper.close_within(PATIENCE);
+        assert_eq!(read(&keeper), None);
     }
 }
