@@ -2,6 +2,9 @@
 
 pub mod certificate;
 pub mod details;
+pub mod dns;
+#[cfg(test)]
+mod dns_tests;
 pub mod entry;
 pub mod expiry;
 pub mod pem;
