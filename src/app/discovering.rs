@@ -19,6 +19,7 @@ use crate::discovery::discoverer::{Discoverer, DiscovererArgs};
 use crate::discovery::fetch::Means;
 use crate::discovery::history::History;
 use crate::discovery::look_up::LookUps;
+use crate::discovery::reading::Reading;
 use crate::supervise::child::ChildSpec;
 use crate::supervise::handle::{ComponentName, Ref};
 use crate::supervise::policy::GiveUp;
@@ -136,7 +137,7 @@ fn start(house: &House, service: &ServiceName, hired: Hired) {
         means: Means {
             look_ups: LookUps::of_the_system(),
             connectors: house.connectors.clone(),
-            reading: Arc::default(),
+            reading: Reading::default(),
         },
         changed: house.lists_changed.clone(),
     };

@@ -150,10 +150,26 @@ fn describe(service: &Service, pins: &[Pinned], shown: &mut String) {
 
 /// Who would be asked: nobody is now.
 fn found_by(discovery: &Discovery) -> String {
-    let Discovery { directory, interval, timeout, first_only, allow_empty, mould: _ } = discovery;
+    let Discovery {
+        directory,
+        interval,
+        by_ttl,
+        name_servers,
+        timeout,
+        first_only,
+        allow_empty,
+        mould: _,
+    } = discovery;
     let first = if *first_only { "the first target of " } else { "" };
     let empty = if *allow_empty { ", which may be empty" } else { "" };
-    format!("{first}{directory}{empty}, asked each {} for {}", text(*interval), text(*timeout))
+    let often = match by_ttl {
+        true => "as often as its records say,".to_owned(),
+        false => format!("each {}", text(*interval)),
+    };
+    let servers: Vec<String> = name_servers.iter().map(ToString::to_string).collect();
+    let of = if servers.is_empty() { "" } else { " of " };
+    let of = format!("{of}{}", servers.join(", "));
+    format!("{first}{directory}{empty}, asked{of} {often} for {}", text(*timeout))
 }
 
 fn target(target: &Target) -> String {

@@ -128,6 +128,7 @@ fn node(old: &Node, new: &Node) -> Option<NodeChange> {
         state_folder,
         state_max_age,
         store,
+        name_servers,
         log: Log { format, level },
         shutdown_timeout,
         max_connections,
@@ -136,6 +137,7 @@ fn node(old: &Node, new: &Node) -> Option<NodeChange> {
     let live = [
         ("log.level", *level != new.log.level),
         ("shutdown.timeout", *shutdown_timeout != new.shutdown_timeout),
+        ("discovery.name_servers", *name_servers != new.name_servers),
         ("certificates.folder", *store != new.store),
         ("limits.max_connections", *max_connections != new.max_connections),
     ];

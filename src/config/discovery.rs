@@ -5,6 +5,7 @@
 //! (`cast`).
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,10 @@ pub struct Discovery {
     pub directory: Directory,
     /// From one question to the next. Default 120 s; 30 s for a name, 1 s for a file.
     pub interval: Duration,
+    /// What a directory says to hold for a time is asked for again then, not after `interval`.
+    pub by_ttl: bool,
+    /// `discovery.name_servers`: who is asked about names; none: those of this machine.
+    pub name_servers: Arc<[SocketAddr]>,
     /// One deadline over a whole question. Default 5 s.
     pub timeout: Duration,
     /// A list that says that it is empty empties the pool. Default: it is taken for an error.
@@ -45,6 +50,8 @@ pub enum Directory {
     Http(Box<HttpDirectory>),
     /// `dns`: every address of a name.
     Name(NameDirectory),
+    /// `srv`: every address of the hosts that SRV records name.
+    Srv(SrvDirectory),
     /// `file`: a list on disk.
     File(Arc<Path>),
 }
@@ -58,6 +65,15 @@ pub struct NameDirectory {
     pub host: Arc<str>,
     /// The port of all of them.
     pub port: u16,
+}
+
+/// A name whose SRV records say what the targets are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SrvDirectory {
+    /// What is spoken to them.
+    pub spoken: Spoken,
+    /// The name, such as `_redis._tcp.redis.internal`.
+    pub name: Arc<str>,
 }
 
 /// A document that is asked for over HTTP.
@@ -92,6 +108,22 @@ pub struct DocumentShape {
     pub port: DotPath,
 }
 
+// === impl Discovery ===
+
+impl Discovery {
+    /// The same, whole: with what the service makes of each target, and with whom it asks about
+    /// names, if it does.
+    #[must_use]
+    pub fn with(self, mould: Mould, name_servers: &Arc<[SocketAddr]>) -> Self {
+        match self.directory {
+            Directory::Name(_) | Directory::Srv(_) => {
+                Self { mould, name_servers: Arc::clone(name_servers), ..self }
+            }
+            Directory::Http(_) | Directory::File(_) => Self { mould, ..self },
+        }
+    }
+}
+
 // === impl Directory ===
 
 impl Directory {
@@ -99,7 +131,7 @@ impl Directory {
     pub fn tls(&self) -> Option<&Arc<Policy>> {
         match self {
             Self::Http(http) => http.tls.as_ref(),
-            Self::Name(_) | Self::File(_) => None,
+            Self::Name(_) | Self::Srv(_) | Self::File(_) => None,
         }
     }
 }
@@ -110,6 +142,7 @@ impl fmt::Display for Directory {
         match self {
             Self::Http(http) => http.fmt(f),
             Self::Name(NameDirectory { host, port, .. }) => write!(f, "dns:{host}:{port}"),
+            Self::Srv(SrvDirectory { name, .. }) => write!(f, "srv:{name}"),
             Self::File(path) => path.display().fmt(f),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! All problems of all files at once; a model only where none of them is an error.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -101,6 +102,7 @@ fn load_all(sources: &Sources) -> Loaded {
         env: &sources.settings.env,
         under: under_services(&settings),
         listen_address,
+        name_servers: &node.name_servers,
         finder: Finder { store: &node.store, files: sources.settings.env.files() },
         lowest_port: sources.lowest_port,
     };
@@ -191,6 +193,7 @@ struct Loader<'a> {
     env: &'a Environment,
     under: Vec<Tree>,
     listen_address: Option<ListenPlace>,
+    name_servers: &'a Arc<[SocketAddr]>,
     finder: Finder<'a>,
     lowest_port: u16,
 }
@@ -213,7 +216,8 @@ impl Loader<'_> {
         let mut report = Report::new(&tree);
         let named = named::of_definition(&written, self.env, &mut report, problems);
         let listen_address = self.listen_address.as_ref();
-        let facts = Facts { path, env: self.env, listen_address, finder: self.finder };
+        let (env, finder, name_servers) = (self.env, self.finder, self.name_servers);
+        let facts = Facts { path, env, listen_address, name_servers, finder };
         let draft = service::service(&written, &tree, named, facts, &mut report);
         self.may_open(&draft, &mut report);
         let references = report.take_references();

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct Node {
     pub state_max_age: Duration,
     /// `[certificates] folder`: the certificate store. Default `/etc/stagedoor/certificates`.
     pub store: Store,
+    /// `[discovery] name_servers`: who is asked about names; none: those of this machine.
+    pub name_servers: Arc<[SocketAddr]>,
     /// `[log]`.
     pub log: Log,
     /// `[shutdown] timeout`: how long a drain may take before what is left is cut. Default 30 s.
@@ -242,6 +245,7 @@ impl Default for Node {
             state_folder: None,
             state_max_age: Duration::from_secs(600),
             store: Store::default(),
+            name_servers: Arc::default(),
             log: Log { format: LogFormat::Text, level: "info".to_owned() },
             shutdown_timeout: Duration::from_secs(30),
             max_connections: None,

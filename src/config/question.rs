@@ -19,9 +19,10 @@ impl Directory {
         let parts = match self {
             Self::Http(http) => http.question(),
             Self::Name(name) => {
-                let spoken = if name.spoken == Spoken::Tls { "tls" } else { "tcp" };
-                vec!["dns".into(), spoken.into(), name.host.to_string(), name.port.to_string()]
+                let spoken = text_of(name.spoken);
+                vec!["dns".into(), spoken, name.host.to_string(), name.port.to_string()]
             }
+            Self::Srv(srv) => vec!["srv".into(), text_of(srv.spoken), srv.name.to_string()],
             Self::File(path) => vec!["file".into(), path.to_string_lossy().into_owned()],
         };
         // No two lists of texts are the same text.
@@ -48,6 +49,13 @@ impl HttpDirectory {
     }
 }
 
+fn text_of(spoken: Spoken) -> String {
+    match spoken {
+        Spoken::Tcp => "tcp".to_owned(),
+        Spoken::Tls => "tls".to_owned(),
+    }
+}
+
 fn is_of_whoever_asks(header: &str) -> bool {
     let header = header.to_ascii_lowercase();
     OF_WHOEVER_ASKS.contains(&&*header) || ENDINGS.iter().any(|ending| header.ends_with(ending))
@@ -61,7 +69,7 @@ mod tests {
 
     use super::*;
     use crate::config::address;
-    use crate::config::discovery::NameDirectory;
+    use crate::config::discovery::{NameDirectory, SrvDirectory};
     use crate::config::dot_path::DotPath;
     use crate::config::transport::{Transport, Trust};
 
@@ -117,7 +125,9 @@ mod tests {
             Directory::Name(NameDirectory { spoken, host: "a".into(), port }).question()
         };
         all.extend([name(Spoken::Tcp, 1), name(Spoken::Tls, 1), name(Spoken::Tcp, 2)]);
+        let srv = |spoken| Directory::Srv(SrvDirectory { spoken, name: "a".into() }).question();
+        all.extend([srv(Spoken::Tcp), srv(Spoken::Tls)]);
         all.extend(["a", "b"].map(|path| Directory::File(Path::new(path).into()).question()));
-        assert_eq!(all.len(), 17);
+        assert_eq!(all.len(), 19);
     }
 }

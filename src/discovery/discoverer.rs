@@ -102,7 +102,11 @@ impl Discoverer {
     fn begin(&mut self, ctx: &mut Context<Self>) {
         let began = Instant::now();
         let args = self.args.clone();
-        let asking = async move { ask(&args.discovery, &args.means).await }.into_actor(self);
+        let asking = async move {
+            let last = args.heard.listed().unwrap_or_default();
+            ask(&args.discovery, &args.means, &last.targets).await
+        };
+        let asking = asking.into_actor(self);
         ctx.spawn(asking.map(move |answer, discoverer, ctx| {
             discoverer.finish(answer, began, ctx);
         }));

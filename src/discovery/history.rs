@@ -56,13 +56,14 @@ impl History {
         }
     }
 
-    /// From the beginning of the last question to that of the next. In trouble it is asked again
-    /// soon, and then ever later, but never later than usual.
+    /// From the beginning of the last question to that of the next: what is said to hold for a
+    /// time is asked for again then, else it is `interval`. In trouble it is asked again soon, and then ever later, but never later than usual.
     pub fn pause(&self, discovery: &Discovery, chance: f64) -> Duration {
         let times = self.trouble.as_ref().map_or(0, |trouble| trouble.times);
         let usual = discovery.interval;
+        let lives = self.listed.as_ref().and_then(|listed| listed.lives);
         let pause = match times.checked_sub(1) {
-            None => usual,
+            None => lives.unwrap_or(usual),
             Some(doublings) => AGAIN.saturating_mul(1 << doublings.min(16)).min(usual),
         };
         pause.mul_f64(0.9 + 0.2 * chance)
@@ -121,7 +122,7 @@ mod tests {
     fn listed(targets: &str, remark: &str) -> Listed {
         let found = |text| Found::at(Spoken::Tcp, address::target(text).unwrap().1);
         let targets = targets.split_whitespace().map(found).collect();
-        Listed { targets, remark: Some(remark.to_owned()).filter(|it| !it.is_empty()) }
+        Listed { targets, remark: Some(remark.to_owned()).filter(|it| !it.is_empty()), lives: None }
     }
 
     fn check(history: &mut History, answer: Result<Listed, &str>, expected: (bool, Option<&str>)) {
@@ -184,5 +185,28 @@ mod tests {
         assert_eq!(pauses[..6], [10.0, 1.0, 2.0, 4.0, 8.0, 10.0]);
         assert_eq!(pauses[40], 10.0);
         assert_eq!((seconds(&history, 0.0), seconds(&history, 1.0)), (9.0, 11.0));
+    }
+
+    #[test]
+    fn what_holds_for_a_time_is_asked_for_again_then_and_after_a_failure_as_ever() {
+        let discovery = Discovery { interval: Duration::from_secs(30), ..spec() };
+        let mut history = History::default();
+        let seconds = |history: &History, chance| history.pause(&discovery, chance).as_secs_f64();
+        for holds in [1, 3600] {
+            let lives = Some(Duration::from_secs(holds));
+            let listed = Listed { lives, ..listed("a:1", "") };
+            history.heard(Ok(listed), Instant::now());
+            let pauses = (seconds(&history, 0.0), seconds(&history, 1.0));
+            let of = |share: f64| Duration::from_secs(holds).mul_f64(share).as_secs_f64();
+            assert_eq!(pauses, (of(0.9), of(1.1)));
+        }
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            history.heard(Err(ListFault::nonsense("no")), Instant::now());
+            pauses.push(seconds(&history, 0.5));
+        }
+        assert_eq!(pauses, [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
+        history.heard(Ok(listed("a:1", "")), Instant::now());
+        assert_eq!(seconds(&history, 0.5), 30.0);
     }
 }

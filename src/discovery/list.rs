@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::address::Spoken;
 use crate::config::discovery::Discovery;
@@ -22,6 +23,8 @@ pub struct Entries {
     pub found: Vec<Found>,
     /// What is no target, and why.
     pub left_out: Vec<String>,
+    /// How long it holds, if whoever listed it says so.
+    pub lives: Option<Duration>,
 }
 
 /// Why there is no new list.
@@ -35,6 +38,8 @@ pub struct Listed {
     pub targets: Arc<[Found]>,
     /// What was left out, in words; `None`: nothing was.
     pub remark: Option<String>,
+    /// How long it holds, if whoever listed it says so and is heard.
+    pub lives: Option<Duration>,
 }
 
 /// The list that these entries make by the rules of a service.
@@ -51,7 +56,7 @@ pub fn settle(entries: Entries, spec: &Discovery) -> Result<Listed, ListFault> {
             )),
         };
     }
-    let Entries { found, mut left_out } = entries;
+    let Entries { found, mut left_out, lives } = entries;
     let has_name = |one: &Found| {
         one.spoken == Spoken::Tcp || spec.mould.transport.policy(&one.address).is_some()
     };
@@ -65,7 +70,8 @@ pub fn settle(entries: Entries, spec: &Discovery) -> Result<Listed, ListFault> {
     if spec.first_only {
         found.truncate(1);
     }
-    Ok(Listed { targets: folded(found).into(), remark })
+    let lives = lives.filter(|_| spec.by_ttl);
+    Ok(Listed { targets: folded(found).into(), remark, lives })
 }
 
 /// Repeated entries add weight, as in a list that is written.
@@ -130,7 +136,6 @@ impl fmt::Display for ListFault {
 #[cfg(test)]
 pub(super) mod tests {
     use std::path::Path;
-    use std::time::Duration;
 
     use super::*;
     use crate::config::address;
@@ -142,6 +147,8 @@ pub(super) mod tests {
         Discovery {
             directory: Directory::File(Path::new("targets.json").into()),
             interval: Duration::from_secs(1),
+            by_ttl: false,
+            name_servers: Arc::default(),
             timeout: Duration::from_secs(1),
             allow_empty: false,
             first_only: false,
@@ -155,7 +162,7 @@ pub(super) mod tests {
             Found::at(spoken, address)
         });
         let left_out = (0..left_out).map(|index| format!("entry {index}: no")).collect();
-        Entries { found: found.collect(), left_out }
+        Entries { found: found.collect(), left_out, lives: None }
     }
 
     fn check(entries: Entries, spec: &Discovery, expected: &str) {

@@ -16,13 +16,13 @@ pub fn leave_out(
     listen: &ListenAddress,
     is_ours: impl Fn(IpAddr) -> bool,
 ) -> Entries {
-    let Entries { found, mut left_out } = entries;
+    let Entries { found, mut left_out, lives } = entries;
     let is_itself =
         |address: &TargetAddress| reaches(address, listen) || answers_at(address, listen, &is_ours);
     let (itself, found): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|one| is_itself(&one.address));
     left_out.extend(itself.iter().map(|one| format!("{} is this service itself", one.address)));
-    Entries { found, left_out }
+    Entries { found, left_out, lives }
 }
 
 /// Is that an address of this machine where this service answers?
@@ -60,7 +60,7 @@ mod tests {
             let (spoken, address) = address::target(text).unwrap();
             Found::at(spoken, address)
         });
-        let entries = Entries { found: found.collect(), left_out: Vec::new() };
+        let entries = Entries { found: found.collect(), ..Entries::default() };
         let ours = |ip: IpAddr| ip == IpAddr::from([10, 0, 0, 1]);
         let left = leave_out(entries, &listen, ours);
         let shown: Vec<_> = left.found.iter().map(|one| one.address.to_string()).collect();

@@ -156,9 +156,23 @@ fn validate_asks_nobody_and_says_what_is_wrong() {
     check(&|_| {}, 0, "found by   http://127.0.0.1:");
     let by_name =
         |name: &'static str| move |it: &mut Value| it["proxy"][discovery] = json!({ "dns": name });
-    check(&by_name("redis.test:6379"), 0, "found by   dns:redis.test:6379, asked each 30s");
+    check(
+        &by_name("redis.test:6379"),
+        0,
+        "dns:redis.test:6379, asked as often as its records say, for 5s",
+    );
     check(&by_name("10.0.0.1:6379"), 2, "no name that stands for several");
     check(&by_name("tls://redis.test:6379"), 2, "ssl_server_name = \"redis.test\"");
+    let srv = |srv: &'static str| {
+        move |it: &mut Value| it["proxy"][discovery] = json!({ "srv": srv, "cache_timeout": "9s" })
+    };
+    check(&srv("_Redis._tcp.test."), 0, "found by   srv:_redis._tcp.test, asked each 9s for 5s");
+    check(&srv("_redis._tcp.test:6379"), 2, "SRV records say the ports themselves");
+    check(&srv("10.0.0.1"), 2, "this is an address, and no name");
+    check(&srv("_redis._tcp..test"), 2, "_redis._tcp..test is no host name");
+    check(&srv("http://test"), 2, "`http://` is no scheme");
+    check(&srv("tls://_redis._tcp.test"), 2, "ssl_server_name = \"test\"");
+    check(&|it| it["proxy"][discovery]["srv"] = json!("x"), 2, "stands beside");
     let change = |it: &mut Value| it["proxy"][discovery]["query_endpoint"] = json!("consul:8500");
     check(&change, 2, "this is no URL of a document");
     let change = |it: &mut Value| it["proxy"][discovery]["query_endpoint"] = Value::Null;

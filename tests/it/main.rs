@@ -21,6 +21,8 @@ mod dialling;
 mod discovering;
 mod discovering_checks;
 mod discovering_https;
+mod discovering_names;
+mod discovering_srv;
 mod docs;
 mod ending;
 #[cfg(feature = "chaos")]

@@ -62,6 +62,14 @@ fn a_wrong_setting_is_refused_where_it_was_written() {
     let variable = Some(("STAGEDOOR__LOG__LEVL", "info"));
     refused(&["config"], variable, &["log.levl", "did you mean `level`?"]);
     refused(&["config", "--set", "log.level=loud"], None, &["log.level", "--set", "no log level"]);
+    let servers = |list: &str, expected: &[&str]| {
+        let set = format!("discovery.name_servers={list}");
+        refused(&["config", "--set", &set], None, expected);
+    };
+    servers(r#"["10.0.0.2", "ns"]"#, &["discovery.name_servers[1]", "this is no IP address"]);
+    servers(r#"["[::1]:0"]"#, &["discovery.name_servers[0]", "the port 0 is not a number"]);
+    servers(r#"["0.0.0.0"]"#, &["no name server listens at this address"]);
+    servers(&format!("{:?}", ["::1"; 9]), &["more than 8 name servers"]);
     refused(&["config", "--set", "workers"], None, &["sets nothing"]);
     refused(&["config", "--set", "workers=0"], None, &["workers", "from 1 to 1024"]);
     refused(&["config", "--config", "none.toml"], None, &["none.toml", "no such file"]);

@@ -9,7 +9,7 @@ use crate::config::file::scalars::Period;
 use crate::config::file::transport::DirectoryTransport;
 
 /// Targets that are found, not written. Nothing of it counts while none of
-/// `use_discovery_service`, `dns` and `file` is written.
+/// `use_discovery_service`, `dns`, `srv` and `file` is written.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceDiscovery {
@@ -29,7 +29,8 @@ pub struct ServiceDiscovery {
     pub target_path: Option<String>,
     /// All entries are targets, not only the first. Default: false.
     pub use_target_list: Option<bool>,
-    /// From one question to the next. Default: 120s; 30s for a name.
+    /// From one question to the next. Default: 120s; for a name, as long as its records hold, or
+    /// 30s where nobody says.
     pub cache_timeout: Option<Period>,
     /// Tyk's switch, which is meant to ask each time and does not. Nobody waits for an answer here.
     pub cache_disabled: Option<bool>,
@@ -45,8 +46,7 @@ pub struct ServiceDiscovery {
     pub transport: Option<DirectoryTransport>,
     /// A name and a port: every address of the name is a target: `redis.internal:6379`.
     pub dns: Option<String>,
-    /// A name whose SRV records are the targets.
-    #[schemars(extend("x-later" = true))]
+    /// A name whose SRV records say what the targets are: `_redis._tcp.redis.internal`.
     pub srv: Option<String>,
     /// A JSON or TOML file that lists the targets as `target_list` does; looked at every second.
     pub file: Option<String>,

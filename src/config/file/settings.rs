@@ -43,6 +43,17 @@ pub struct Settings {
     pub uptime_tests: Option<NodeUptimeTests>,
     /// The certificate store.
     pub certificates: Option<CertificateStore>,
+    /// How targets are found.
+    pub discovery: Option<NodeDiscovery>,
+}
+
+/// How targets are found.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeDiscovery {
+    /// Who is asked about the names of `dns` and `srv`, first to last: `10.0.0.2`, `[::1]:5353`.
+    /// Default: the name servers of /etc/resolv.conf.
+    pub name_servers: Option<Vec<String>>,
 }
 
 /// The certificate store.

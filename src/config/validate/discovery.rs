@@ -1,10 +1,11 @@
 //! `proxy.service_discovery.*` → who is asked for the targets, and how its answer is read.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::address::{self, Spoken};
-use crate::config::discovery::{Directory, Discovery, DocumentShape, HttpDirectory, NameDirectory};
+use crate::config::address;
+use crate::config::discovery::{Directory, Discovery, DocumentShape, HttpDirectory};
 use crate::config::dot_path::DotPath;
 use crate::config::file::discovery::ServiceDiscovery;
 use crate::config::file::proxy::Proxy;
@@ -13,15 +14,15 @@ use crate::config::mould::Mould;
 use crate::config::names::TargetAddress;
 use crate::config::place::KeyPath;
 use crate::config::problem::Complaint;
-use crate::config::transport::{Asked, Transport};
+use crate::config::transport::Transport;
 use crate::config::validate::certificates::Finder;
 use crate::config::validate::limits::at_least;
 use crate::config::validate::report::Report;
-use crate::config::validate::{directory, http};
+use crate::config::validate::{directory, http, name_directory};
 
 /// Tyk's `default_cache_timeout`.
 const INTERVAL: Duration = Duration::from_secs(120);
-/// As often as the names of targets are looked up.
+/// As often as the names of targets are looked up: where nobody says how long an address holds.
 const NAMES: Duration = Duration::from_secs(30);
 /// Nobody is asked more often.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -48,16 +49,20 @@ pub fn settle(
         let what = format!("`{other}` stands beside `{one}`");
         report.error(&at.key(other), what, "the targets are found in one way");
     }
-    let (directory, interval, all) = match (file(written), name(written)) {
-        (Some(path), _) => {
+    let (directory, interval, all) = match (file(written), name(written), srv(written)) {
+        (Some(path), ..) => {
             let directory = file_directory(path, folder, &at.key("file"), report);
             (directory, SHORTEST, true)
         }
-        (None, Some(name)) => {
-            let directory = name_directory(name, transport, &at.key("dns"), report);
+        (None, Some(name), _) => {
+            let directory = name_directory::dns(name, transport, &at.key("dns"), report);
             (directory, interval(written, NAMES, &at, report), true)
         }
-        (None, None) => {
+        (None, None, Some(name)) => {
+            let directory = name_directory::srv(name, transport, &at.key("srv"), report);
+            (directory, interval(written, NAMES, &at, report), true)
+        }
+        (None, None, None) => {
             let directory = http_directory(written, &at, finder, report);
             let interval = interval(written, INTERVAL, &at, report);
             (directory, interval, written.use_target_list.unwrap_or(false))
@@ -71,10 +76,13 @@ pub fn settle(
     if directory.as_ref().is_some_and(|directory| directory.tls().is_none()) {
         directory::tell_of_idle(written, report);
     }
+    let is_name = matches!(directory, Some(Directory::Name(_) | Directory::Srv(_)));
     let timeout = at_least(written.timeout, TIMEOUT, &at.key("timeout"), report);
     Some(Discovery {
         directory: directory?,
         interval,
+        by_ttl: is_name && matches!(written.cache_timeout, None | Some(Period(Duration::ZERO))),
+        name_servers: Arc::default(),
         timeout,
         allow_empty: written.allow_empty.unwrap_or(false),
         first_only: !(all && balanced),
@@ -87,6 +95,7 @@ fn ways(written: &ServiceDiscovery) -> Vec<&'static str> {
     let ways = [
         ("use_discovery_service", written.use_discovery_service.unwrap_or(false)),
         ("dns", name(written).is_some()),
+        ("srv", srv(written).is_some()),
         ("file", file(written).is_some()),
     ];
     ways.into_iter().filter(|(_, is_written)| *is_written).map(|(key, _)| key).collect()
@@ -96,25 +105,8 @@ fn name(written: &ServiceDiscovery) -> Option<&str> {
     written.dns.as_deref().map(str::trim).filter(|name| !name.is_empty())
 }
 
-fn name_directory(
-    name: &str,
-    transport: &Transport,
-    at: &KeyPath,
-    report: &mut Report<'_>,
-) -> Option<Directory> {
-    let (spoken, address) = report.keep(at, address::target(name))?;
-    let TargetAddress::Name { host, port } = address else {
-        let what = "this is one address, and no name that stands for several";
-        report.error(at, what, "write it as proxy.target_list");
-        return None;
-    };
-    if spoken == Spoken::Tls && !matches!(transport.asked, Asked::Name(_)) {
-        let what = "a target that is found by its address has no name to prove";
-        let right = format!("write proxy.transport.ssl_server_name = \"{host}\"");
-        report.error(at, what, right);
-        return None;
-    }
-    Some(Directory::Name(NameDirectory { spoken, host, port }))
+fn srv(written: &ServiceDiscovery) -> Option<&str> {
+    written.srv.as_deref().map(str::trim).filter(|name| !name.is_empty())
 }
 
 fn file(written: &ServiceDiscovery) -> Option<&str> {

@@ -12,6 +12,7 @@ pub mod http;
 pub mod leader;
 pub mod limits;
 pub mod mould;
+pub mod name_directory;
 pub mod node;
 pub mod pins;
 pub mod pool;

@@ -9,6 +9,7 @@ use crate::config::place::KeyPath;
 use crate::config::problem::{Complaint, did_you_mean};
 use crate::config::store::Store;
 use crate::config::validate::limits::at_least;
+use crate::config::validate::name_directory;
 use crate::config::validate::report::Report;
 use crate::config::validate::service::{ListenPlace, listen_place};
 
@@ -30,6 +31,7 @@ pub fn node(written: &Settings, report: &mut Report<'_>) -> Node {
             report,
         ),
         store: store(written, report),
+        name_servers: name_directory::servers(written, report),
         log: log(written, report),
         shutdown_timeout: timeout.map_or(default.shutdown_timeout, |timeout| timeout.0),
         max_connections: limits.and_then(NonZeroUsize::new),

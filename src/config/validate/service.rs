@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::address;
-use crate::config::discovery::Discovery;
 use crate::config::environment::Environment;
 use crate::config::file::definition::Definition;
 use crate::config::model::Service;
@@ -33,6 +32,8 @@ pub struct Facts<'a> {
     pub env: &'a Environment,
     /// The node's `listen_address`, where one is written.
     pub listen_address: Option<&'a ListenPlace>,
+    /// The node's `discovery.name_servers`.
+    pub name_servers: &'a Arc<[SocketAddr]>,
     /// Where certificates are that are named by their IDs.
     pub finder: Finder<'a>,
 }
@@ -106,7 +107,7 @@ pub fn service(
         pool,
         limits: limits::limits(&written.limits.clone().unwrap_or_default(), report),
         health: health.map(Arc::new),
-        discovery: found.map(|found| Arc::new(Discovery { mould, ..found })),
+        discovery: found.map(|found| Arc::new(found.with(mould, facts.name_servers))),
     };
     transport::tell_of_nameless(&transport, &service, report);
     let at = |key: &str| tree.place_of(&KeyPath::dotted(key));

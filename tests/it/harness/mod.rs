@@ -11,6 +11,7 @@ pub(crate) mod header;
 pub(crate) mod identity;
 pub(crate) mod injection;
 pub(crate) mod load;
+pub(crate) mod name_server;
 pub(crate) mod network;
 pub(crate) mod page;
 pub(crate) mod pattern;
