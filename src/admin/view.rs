@@ -45,7 +45,7 @@ pub struct ServiceView {
     pub accepted: u64,
     /// Sessions turned away.
     pub refused: u64,
-    /// Why, where it was by a rule of the service.
+    /// Why; these are `refused` together.
     pub refused_by: RefusedView,
     /// Clients with which TLS did not come about.
     pub failed_handshakes: u64,
@@ -92,7 +92,7 @@ pub struct DiscoveryView {
     pub stale_ms: Option<u64>,
 }
 
-/// Sessions that a rule of the service has turned away.
+/// Sessions turned away, by what for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedView {
     /// Their addresses are not served.
@@ -103,6 +103,22 @@ pub struct RefusedView {
     pub max_connections_per_ip: u64,
     /// Over `max_connections`.
     pub max_connections: u64,
+    /// A PROXY header is required, and not believed from their addresses.
+    pub proxy_protocol_from: u64,
+    /// No target had been checked yet.
+    pub unchecked: u64,
+    /// Every target was down.
+    pub all_down: u64,
+    /// No target led.
+    pub no_leader: u64,
+    /// Every target that was up refused.
+    pub all_tried: u64,
+    /// The service was removed while they waited.
+    pub removed: u64,
+    /// No target could be reached.
+    pub unreachable: u64,
+    /// Not dialled, for want of descriptors, ports, memory or a right.
+    pub own_side: u64,
 }
 
 /// One failover. Times are in milliseconds, and count from the moment at which the leader lost the

@@ -227,13 +227,21 @@ fn discovery(house: &House, service: &Service) -> Option<DiscoveryView> {
     })
 }
 
-/// Why clients were turned away, where it was by a rule.
+/// Why clients were turned away.
 fn refused_by(counts: &ServiceCounts) -> RefusedView {
     RefusedView {
         access: counts.refused_by_access.get(),
         connection_rate_per_ip: counts.refused_by_rate.get(),
         max_connections_per_ip: counts.refused_by_source.get(),
         max_connections: counts.refused_by_service.get(),
+        proxy_protocol_from: counts.refused_by_header.get(),
+        unchecked: counts.refused_unchecked.get(),
+        all_down: counts.refused_all_down.get(),
+        no_leader: counts.refused_no_leader.get(),
+        all_tried: counts.refused_all_tried.get(),
+        removed: counts.refused_removed.get(),
+        unreachable: counts.refused_unreachable.get(),
+        own_side: counts.refused_hindered.get(),
     }
 }
 

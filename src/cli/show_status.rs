@@ -80,15 +80,21 @@ fn discovery(view: &DiscoveryView) -> String {
     shown
 }
 
-/// Why they were refused, where that was by a rule: ` (2 by access lists)`.
+/// Why they were refused: ` (2 by access lists)`.
 fn refused_by(view: &RefusedView) -> String {
-    let RefusedView { access, connection_rate_per_ip, max_connections_per_ip, max_connections } =
-        *view;
     let reasons = [
-        (access, "by access lists"),
-        (connection_rate_per_ip, "over connection_rate_per_ip"),
-        (max_connections_per_ip, "over max_connections_per_ip"),
-        (max_connections, "over max_connections"),
+        (view.access, "by access lists"),
+        (view.connection_rate_per_ip, "over connection_rate_per_ip"),
+        (view.max_connections_per_ip, "over max_connections_per_ip"),
+        (view.max_connections, "over max_connections"),
+        (view.proxy_protocol_from, "not in proxy_protocol_from"),
+        (view.unchecked, "with no target checked yet"),
+        (view.all_down, "with every target down"),
+        (view.no_leader, "with no leader"),
+        (view.all_tried, "by every target that was up"),
+        (view.removed, "as the service was removed"),
+        (view.unreachable, "with no target reached"),
+        (view.own_side, "for faults on our own side"),
     ];
     let shown = reasons.iter().filter(|(count, _)| *count > 0);
     let shown: Vec<String> = shown.map(|(count, why)| format!("{count} {why}")).collect();

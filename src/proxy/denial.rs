@@ -6,7 +6,7 @@ use crate::proxy::sources::Excess;
 use crate::telemetry::counts::{Count, ServiceCounts};
 
 /// Why a client is turned away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Denial {
     /// Its address is not among those that are served.
     Access,
@@ -21,17 +21,6 @@ pub enum Denial {
 // === impl Denial ===
 
 impl Denial {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Access, Self::Rate, Self::OverSource, Self::OverService];
-
-    /// Is it a sign that a limit is too low, rather than of one client's doings?
-    pub fn is_of_service(self) -> bool {
-        match self {
-            Self::Access | Self::Rate | Self::OverSource => false,
-            Self::OverService => true,
-        }
-    }
-
     /// Where it is counted.
     pub fn count(self, counts: &ServiceCounts) -> &Count {
         match self {
@@ -40,11 +29,6 @@ impl Denial {
             Self::OverSource => &counts.refused_by_source,
             Self::OverService => &counts.refused_by_service,
         }
-    }
-
-    /// Its place among all.
-    pub fn index(self) -> usize {
-        self as usize
     }
 }
 
@@ -65,16 +49,5 @@ impl fmt::Display for Denial {
             Self::OverSource => "over max_connections_per_ip",
             Self::OverService => "over max_connections",
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_has_a_place_of_its_own() {
-        let places: Vec<usize> = Denial::ALL.iter().map(|denial| denial.index()).collect();
-        assert_eq!(places, [0, 1, 2, 3]);
     }
 }

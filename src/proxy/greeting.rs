@@ -18,9 +18,10 @@ use crate::net::peer::Peer;
 use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 use crate::proxy::admission::{Admission, admit};
+use crate::proxy::ending::Ending;
 use crate::proxy::live::{HelloPort, LiveCell, LivePort, LiveService};
 use crate::proxy::meter::Meter;
-use crate::proxy::outcome::{Ending, Ledger};
+use crate::proxy::outcome::Ledger;
 use crate::proxy::turnstile::in_turns;
 use crate::routing::hello::{HelloTable, NoAnswer};
 

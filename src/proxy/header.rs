@@ -11,7 +11,7 @@ use crate::net::endpoint::Endpoint;
 use crate::net::proxy_header::{HeaderError, HeaderReader};
 use crate::net::socket::Socket;
 use crate::proxy::client_address::ClientAddress;
-use crate::proxy::outcome::Ending;
+use crate::proxy::ending::Ending;
 use crate::wire::proxy_header::fault::HeaderFault;
 
 /// Whom `client`, which is connected with us as `peer`, tells us of, before `until`. Bytes behind

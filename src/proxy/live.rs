@@ -17,8 +17,8 @@ use crate::config::proxy_protocol::Receiving;
 use crate::events::watch::FailoverWatch;
 use crate::net::tls_server::TlsServer;
 use crate::proxy::permits::{Permit, Permits};
+use crate::proxy::shared_lines::SharedLines;
 use crate::proxy::sources::Sources;
-use crate::proxy::turned_away::TurnedAway;
 use crate::routing::hello::HelloTable;
 use crate::routing::table::Table;
 use crate::telemetry::counts::ServiceCounts;
@@ -51,6 +51,8 @@ pub struct HelloPort {
     pub handshake_timeout: Duration,
     /// What comes before that; all of them agree.
     receiving: Option<Receiving>,
+    /// What is told of sessions that come to nothing before they have a service.
+    lines: Arc<SharedLines>,
 }
 
 /// One service in force.
@@ -66,8 +68,8 @@ pub struct LiveService {
     holds: Permits,
     /// What is counted of its clients' addresses, where there are limits for them.
     pub sources: Arc<Sources>,
-    /// Tells who was turned away.
-    pub turned_away: Arc<TurnedAway>,
+    /// What is told of its sessions that come to nothing.
+    pub lines: Arc<SharedLines>,
     /// What is counted of it.
     pub counts: Arc<ServiceCounts>,
     /// What its failovers cost.
@@ -89,7 +91,7 @@ impl LiveServices {
             };
             live.by_name.insert(service.name.clone(), new);
         }
-        live.by_address = live.ports();
+        live.by_address = live.ports(previous);
         live
     }
 
@@ -98,15 +100,16 @@ impl LiveServices {
         self.by_address.get(listen)
     }
 
-    fn ports(&self) -> HashMap<ListenAddress, Arc<LivePort>> {
+    fn ports(&self, previous: &Self) -> HashMap<ListenAddress, Arc<LivePort>> {
         let mut sharing: HashMap<&ListenAddress, Vec<&Arc<LiveService>>> = HashMap::new();
         for live in self.by_name.values() {
             sharing.entry(&live.service().listen).or_default().push(live);
         }
-        let ports = sharing.into_iter();
-        ports
-            .map(|(listen, services)| (listen.clone(), Arc::new(LivePort::of(&services))))
-            .collect()
+        let port = |(listen, services): (&ListenAddress, Vec<&Arc<LiveService>>)| {
+            let old = previous.at(listen).map(|port| &**port);
+            (listen.clone(), Arc::new(LivePort::of(listen, &services, old)))
+        };
+        sharing.into_iter().map(port).collect()
     }
 
     /// The service of this name.
@@ -124,7 +127,7 @@ impl LiveServices {
 
 impl LivePort {
     /// The port of these services; only those that are told apart by a hello can share one.
-    fn of(services: &[&Arc<LiveService>]) -> Self {
+    fn of(listen: &ListenAddress, services: &[&Arc<LiveService>], previous: Option<&Self>) -> Self {
         if let Some(one) = services.iter().find(|live| !live.service().is_chosen_by_hello()) {
             return Self::One(Arc::clone(one));
         }
@@ -133,7 +136,12 @@ impl LivePort {
         let entries =
             services.iter().map(|live| (live.service().answers.clone(), Arc::clone(live)));
         let receiving = services.first().and_then(|live| live.service().receiving.clone());
-        Self::Hello(HelloPort { table: HelloTable::new(entries), handshake_timeout, receiving })
+        let lines = match previous {
+            Some(Self::Hello(old)) => Arc::clone(&old.lines),
+            Some(Self::One(_)) | None => SharedLines::of_port(&listen.to_string()),
+        };
+        let table = HelloTable::new(entries);
+        Self::Hello(HelloPort { table, handshake_timeout, receiving, lines })
     }
 
     /// What a connection has to begin with, before anything else; `None`: nothing.
@@ -141,6 +149,14 @@ impl LivePort {
         match self {
             Self::One(live) => live.service().receiving.as_ref(),
             Self::Hello(port) => port.receiving.as_ref(),
+        }
+    }
+
+    /// What is told of sessions that come to nothing.
+    pub fn lines(&self) -> &Arc<SharedLines> {
+        match self {
+            Self::One(live) => &live.lines,
+            Self::Hello(port) => &port.lines,
         }
     }
 
@@ -191,9 +207,9 @@ impl LiveService {
             permits,
             holds,
             sources: previous.map(|old| Arc::clone(&old.sources)).unwrap_or_default(),
-            turned_away: previous.map_or_else(
-                || TurnedAway::of(service.name.clone()),
-                |old| Arc::clone(&old.turned_away),
+            lines: previous.map_or_else(
+                || SharedLines::of_service(service.name.as_str()),
+                |old| Arc::clone(&old.lines),
             ),
             counts,
             failovers,

@@ -22,8 +22,10 @@ pub mod registry;
 pub mod sources;
 
 pub mod denial;
+pub mod ending;
 pub mod outcome;
-pub mod turned_away;
+pub mod reason;
+pub mod shared_lines;
 
 mod buffers;
 mod direction;

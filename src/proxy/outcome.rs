@@ -1,6 +1,6 @@
 //! The outcome: how a session ended, in which stage, and why. Exactly one a session, also when
 //! its task panics: one log line and one set of counts, written when the ledger is dropped. Those
-//! who are turned away by a rule share their lines.
+//! that came to nothing share lines where they are many.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,14 +11,10 @@ use tokio::time::Instant;
 use crate::config::names::ServiceName;
 use crate::net::endpoint::Endpoint;
 use crate::proxy::client_address::ClientAddress;
-use crate::proxy::denial::Denial;
+use crate::proxy::ending::Ending;
 use crate::proxy::live::LiveService;
 use crate::proxy::meter::Meter;
-use crate::proxy::registry::CutReason;
-use crate::proxy::relay::{End, Side};
-use crate::proxy::turned_away::TurnedAway;
-use crate::routing::choice::Refusal;
-use crate::routing::hello::NoAnswer;
+use crate::proxy::shared_lines::SharedLines;
 use crate::telemetry::counts::ServiceCounts;
 use crate::telemetry::escape::Escaped;
 
@@ -27,6 +23,8 @@ use crate::telemetry::escape::Escaped;
 pub struct Ledger {
     /// Whose it is; nobody's before its client has said so.
     service: Option<Owner>,
+    /// Of the service, or of the port before there is one.
+    lines: Arc<SharedLines>,
     client: ClientAddress,
     /// What targets are told that it is called.
     unique_id: Option<Box<[u8]>>,
@@ -46,7 +44,6 @@ pub struct Ledger {
 struct Owner {
     name: ServiceName,
     counts: Arc<ServiceCounts>,
-    turned_away: Arc<TurnedAway>,
 }
 
 /// How far a session got.
@@ -66,50 +63,14 @@ pub enum Stage {
     Relay,
 }
 
-/// Why a session ended.
-#[derive(Debug)]
-pub enum Ending {
-    /// Its task ended without saying why, which only a panic does.
-    Panicked,
-    /// Its arbiter was stopped, and its task with it.
-    ArbiterLost,
-    /// Its socket could not be used.
-    Unusable(std::io::Error),
-    /// A PROXY header is expected, and it comes from where none may come from.
-    Untrusted,
-    /// A PROXY header is expected, and there is none.
-    NoHeader(String),
-    /// Its client did not begin TLS.
-    NoHello(String),
-    /// Nobody answers what its client asks for.
-    Unanswered(NoAnswer),
-    /// TLS did not come about.
-    NoHandshake(String),
-    /// Its client took too long to say whom it wants and to agree on TLS.
-    GreetingTimeout,
-    /// A rule of the service turns its client away.
-    Denied(Denial),
-    /// There was no target to give.
-    NoTarget(Refusal),
-    /// No target could be reached; this is how the last one failed.
-    Unreachable(String),
-    /// It was not dialled for want of something of our own: descriptors, ports, memory, a right.
-    Hindered(String),
-    /// The client left before it was connected.
-    ClientLeft,
-    /// Somebody cut it.
-    Cut(CutReason),
-    /// The relay ran to its end.
-    Relayed(End),
-}
-
 // === impl Ledger ===
 
 impl Ledger {
-    /// Opens the record of a session that has just been accepted.
-    pub fn open(client: Endpoint) -> Self {
+    /// Opens the record of a session that has just been accepted, at a port with these lines.
+    pub fn open(client: Endpoint, lines: &Arc<SharedLines>) -> Self {
         Self {
             service: None,
+            lines: Arc::clone(lines),
             client: ClientAddress::direct(client),
             unique_id: None,
             name: None,
@@ -127,11 +88,8 @@ impl Ledger {
         let counts = Arc::clone(&live.counts);
         counts.accepted.raise();
         counts.live.raise();
-        self.service = Some(Owner {
-            name: live.service().name.clone(),
-            counts,
-            turned_away: Arc::clone(&live.turned_away),
-        });
+        self.lines = Arc::clone(&live.lines);
+        self.service = Some(Owner { name: live.service().name.clone(), counts });
     }
 
     /// Notes that a PROXY header is expected.
@@ -209,51 +167,7 @@ impl Ledger {
         counts.live.lower();
         counts.bytes_to_target.add(to_target);
         counts.bytes_to_client.add(to_client);
-        match &self.ending {
-            Ending::Untrusted
-            | Ending::NoTarget(_)
-            | Ending::Unreachable(_)
-            | Ending::Hindered(_) => {
-                counts.refused.raise();
-            }
-            Ending::Denied(denial) => {
-                counts.refused.raise();
-                denial.count(counts).raise();
-            }
-            Ending::Cut(_)
-            | Ending::Relayed(End::IdleTimeout | End::HalfCloseTimeout | End::MaxAge) => {
-                counts.cut.raise();
-            }
-            Ending::NoHeader(_) | Ending::NoHandshake(_) | Ending::GreetingTimeout => {
-                counts.failed_handshakes.raise();
-            }
-            Ending::NoHello(_)
-            | Ending::Unanswered(_)
-            | Ending::Panicked
-            | Ending::ArbiterLost
-            | Ending::Unusable(_)
-            | Ending::ClientLeft
-            | Ending::Relayed(End::Finished { .. } | End::Reset(_) | End::Failed(..) | End::Cut) => {
-            }
-        }
-    }
-
-    fn level(&self) -> log::Level {
-        match &self.ending {
-            Ending::Panicked | Ending::ArbiterLost | Ending::Hindered(_) => log::Level::Error,
-            Ending::Unreachable(_) | Ending::NoTarget(_) => log::Level::Warn,
-            Ending::Unusable(_)
-            | Ending::Untrusted
-            | Ending::NoHeader(_)
-            | Ending::NoHello(_)
-            | Ending::Unanswered(_)
-            | Ending::NoHandshake(_)
-            | Ending::GreetingTimeout
-            | Ending::Denied(_)
-            | Ending::ClientLeft
-            | Ending::Cut(_)
-            | Ending::Relayed(_) => log::Level::Info,
-        }
+        self.ending.count(counts);
     }
 }
 
@@ -264,16 +178,17 @@ impl Drop for Ledger {
         }
         let (to_target, to_client) = self.bytes();
         self.count((to_target, to_client));
-        if let (Ending::Denied(denial), Some(owner)) = (&self.ending, &self.service) {
-            // Not one by one: there may be thousands.
-            return owner.turned_away.note(*denial, self.client.ip());
+        if let Some(reason) = self.ending.reason()
+            && !self.lines.note(reason, &self.ending, self.client.ip())
+        {
+            return;
         }
         let told = self.client.header();
         let told_id = told.and_then(|told| told.unique_id.as_deref());
         let unique_id = self.unique_id.as_deref().or(told_id);
         let shown = |bytes: Option<&[u8]>| bytes.map(|bytes| Escaped(bytes).to_string());
         log::log!(
-            self.level(),
+            self.ending.level(),
             service = self.service.as_ref().map_or("-", |owner| owner.name.as_str()),
             client:% = self.client.real(),
             via = self.client.sender().map(ToString::to_string),
@@ -296,69 +211,7 @@ fn whole_millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-// === impl Ending ===
-
-impl Ending {
-    /// Who ended the session: `client`, `target` or `stagedoor`.
-    fn by(&self) -> &'static str {
-        match self {
-            Self::ClientLeft
-            | Self::NoHeader(_)
-            | Self::NoHello(_)
-            | Self::Relayed(
-                End::Finished { first: Side::Client }
-                | End::Reset(Side::Client)
-                | End::Failed(Side::Client, _),
-            ) => "client",
-            Self::Relayed(
-                End::Finished { first: Side::Target }
-                | End::Reset(Side::Target)
-                | End::Failed(Side::Target, _),
-            ) => "target",
-            Self::Panicked
-            | Self::ArbiterLost
-            | Self::Unusable(_)
-            | Self::Untrusted
-            | Self::Unanswered(_)
-            | Self::NoHandshake(_)
-            | Self::GreetingTimeout
-            | Self::Denied(_)
-            | Self::NoTarget(_)
-            | Self::Unreachable(_)
-            | Self::Hindered(_)
-            | Self::Cut(_)
-            | Self::Relayed(End::IdleTimeout | End::HalfCloseTimeout | End::MaxAge | End::Cut) => {
-                "stagedoor"
-            }
-        }
-    }
-}
-
-impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Panicked => f.write_str("its task panicked"),
-            Self::ArbiterLost => f.write_str("its arbiter was stopped"),
-            Self::Unusable(error) => write!(f, "client: {error}"),
-            Self::Untrusted => {
-                f.write_str("a PROXY header is required, and not believed from this address")
-            }
-            Self::NoHello(why) | Self::NoHeader(why) => f.write_str(why),
-            Self::Unanswered(why) => why.fmt(f),
-            Self::NoHandshake(why) => write!(f, "TLS: {why}"),
-            Self::GreetingTimeout => {
-                f.write_str("the client took longer than handshake_timeout to begin")
-            }
-            Self::Denied(denial) => write!(f, "turned away: {denial}"),
-            Self::NoTarget(refusal) => refusal.fmt(f),
-            Self::Unreachable(error) => write!(f, "no target could be reached: {error}"),
-            Self::Hindered(error) => f.write_str(error),
-            Self::ClientLeft => f.write_str("the client left before it was connected"),
-            Self::Cut(cut) => cut.fmt(f),
-            Self::Relayed(end) => end.fmt(f),
-        }
-    }
-}
+// === impl Stage ===
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -382,7 +235,7 @@ mod tests {
     fn a_relay_that_never_said_how_it_ended_has_relayed_what_it_has() {
         let live = live_service();
         let counts = Arc::clone(&live.counts);
-        let mut ledger = Ledger::open(Endpoint::Unix(None));
+        let mut ledger = Ledger::open(Endpoint::Unix(None), &live.lines);
         ledger.belongs_to(&live);
         let meter = Arc::<Meter>::default();
         ledger.relaying(&meter);

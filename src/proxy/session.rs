@@ -26,10 +26,11 @@ use crate::proxy::announcement::announce;
 use crate::proxy::client_address::ClientAddress;
 use crate::proxy::departure::client_leaves;
 use crate::proxy::desk::{Desk, HeldSince, Route};
+use crate::proxy::ending::Ending;
 use crate::proxy::greeting::{Greeted, Heard, greet};
 use crate::proxy::header;
 use crate::proxy::live::{LivePort, LiveService};
-use crate::proxy::outcome::{Ending, Ledger};
+use crate::proxy::outcome::Ledger;
 use crate::proxy::registry::{CutReason, Pass};
 use crate::proxy::relay::{End, Relayed, Side, relay};
 use crate::proxy::secure_relay::relay_peers;
@@ -46,7 +47,7 @@ const REROUTES: u32 = 8;
 /// Serves one connection to its end.
 pub async fn run(incoming: Incoming, desk: Arc<Desk>) {
     let Incoming { fd, peer, port, permit: _permit, seat: _seat, queued } = incoming;
-    let mut ledger = Ledger::open(peer.clone());
+    let mut ledger = Ledger::open(peer.clone(), port.lines());
     let client = match Socket::from_accepted(fd) {
         Ok(client) => Arc::new(client),
         Err(error) => return ledger.close(Ending::Unusable(error)),

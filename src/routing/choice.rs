@@ -32,7 +32,7 @@ pub struct Facts {
 }
 
 /// Why no target is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// Targets are still unknown after a start: the client waits for the first verdicts.
     AwaitingFirst,

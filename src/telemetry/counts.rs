@@ -23,6 +23,22 @@ pub struct ServiceCounts {
     pub refused_by_source: Count,
     /// Of these: the service had as many sessions as it may have.
     pub refused_by_service: Count,
+    /// Of these: a PROXY header is required, and not believed from where they came.
+    pub refused_by_header: Count,
+    /// Of these: no target had been checked yet.
+    pub refused_unchecked: Count,
+    /// Of these: every target was down.
+    pub refused_all_down: Count,
+    /// Of these: no target led.
+    pub refused_no_leader: Count,
+    /// Of these: every target that was up refused.
+    pub refused_all_tried: Count,
+    /// Of these: the service was removed while they waited.
+    pub refused_removed: Count,
+    /// Of these: no target could be reached.
+    pub refused_unreachable: Count,
+    /// Of these: not dialled, for want of something of our own.
+    pub refused_hindered: Count,
     /// Sessions that had to wait for a target, whatever became of them.
     pub held: Count,
     /// Sessions that ended before TLS had come about.

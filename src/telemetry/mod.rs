@@ -2,5 +2,6 @@
 
 pub mod counts;
 pub mod escape;
+pub mod line_budget;
 pub mod log;
 pub mod log_writer;

@@ -29,6 +29,7 @@ mod ending;
 mod failing;
 mod failover;
 mod faults;
+mod flooding;
 mod floors;
 mod formats;
 mod handshaking;
