@@ -62,6 +62,8 @@ pub struct Extras {
     pub tls: bool,
     /// What its connection is called.
     pub unique_id: bool,
+    /// Whatever the header that came has told, and we do not tell ourselves.
+    pub received: bool,
 }
 
 // === impl Receiving ===
@@ -102,8 +104,14 @@ impl fmt::Display for Receiving {
 impl fmt::Display for Sending {
     /// For people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Extras { sni, alpn, tls, unique_id } = self.extras;
-        let extras = [(sni, "sni"), (alpn, "alpn"), (tls, "tls"), (unique_id, "unique_id")];
+        let Extras { sni, alpn, tls, unique_id, received } = self.extras;
+        let extras = [
+            (sni, "sni"),
+            (alpn, "alpn"),
+            (tls, "tls"),
+            (unique_id, "unique_id"),
+            (received, "what was received"),
+        ];
         let extras: Vec<&str> =
             extras.iter().filter(|(is_sent, _)| *is_sent).map(|(_, name)| *name).collect();
         let with = if extras.is_empty() { "" } else { " with " };

@@ -2,6 +2,7 @@
 //! Made once a session, and sent anew to each target that is tried.
 
 use crate::config::proxy_protocol::{Extras, Sending};
+use crate::config::transport::Starttls;
 use crate::net::peer::Peer;
 use crate::proxy::client_address::ClientAddress;
 use crate::proxy::live::LiveService;
@@ -15,20 +16,43 @@ use crate::wire::proxy_header::writer::write;
 
 /// Addresses and what stands before them take at most this much.
 const ADDRESSES: usize = 16 + 216;
+/// All TLVs together have so much room.
+const ROOM: usize = LARGEST - ADDRESSES;
 /// A name in a certificate that is longer is left out, as no name.
 const LONGEST_NAME: usize = 256;
 
+/// What is known of a client, besides how it is connected with us.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// Who it is.
+    pub address: &'a ClientAddress,
+    /// What a header that is believed has told besides.
+    pub received: Option<Box<Tlvs>>,
+    /// The name that it has asked us for.
+    pub name: Option<&'a str>,
+}
+
+/// What each target that is tried is told of the client.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// First of all.
+    pub header: Box<[u8]>,
+    /// The name that the client has asked for.
+    pub name: Option<&'a str>,
+    /// How it is asked for the TLS that the client will begin.
+    pub starttls: Option<Starttls>,
+}
+
 /// What the targets of a service are told of a client before anything else; nothing, if they are
-/// not told. The ledger hears what its connection is called.
+/// not told. The ledger hears what its connection is called. Nothing is kept of what was received.
 pub fn announce(
     live: &LiveService,
-    address: &ClientAddress,
+    known: Known<'_>,
     client: &Peer,
-    name: Option<&str>,
     ledger: &mut Ledger,
 ) -> Box<[u8]> {
     let Some(sending) = live.service().pool.sending else { return Box::default() };
-    let announcement = Announcement::of(sending, address, client, name);
+    let announcement = Announcement::of(sending, &known, client);
     if let Some(unique_id) = announcement.unique_id {
         ledger.is_called(unique_id);
     }
@@ -46,16 +70,20 @@ struct Announcement {
 // === impl Announcement ===
 
 impl Announcement {
-    /// Of this client, which asked for `name`.
-    fn of(sending: Sending, address: &ClientAddress, client: &Peer, name: Option<&str>) -> Self {
-        let origin = address.origin(client.socket().local().ok().as_ref());
+    /// Of this client.
+    fn of(sending: Sending, known: &Known<'_>, client: &Peer) -> Self {
+        let origin = known.address.origin(client.socket().local().ok().as_ref());
         // Whoever gets LOCAL discards the rest.
         let extras = if origin == Origin::Local { Extras::default() } else { sending.extras };
         let (tlvs, unique_id) = match sending.version {
             Version::V1 => (Tlvs::default(), None),
             Version::V2 => {
-                let unique_id = extras.unique_id.then(|| unique_id(address));
-                (tlvs(extras, client, name, unique_id.as_deref()), unique_id)
+                let unique_id = extras.unique_id.then(|| unique_id(known.address));
+                let mut tlvs = own(extras, client, known.name, unique_id.as_deref());
+                if let Some(received) = known.received.as_ref().filter(|_| extras.received) {
+                    pass_on(received, &mut tlvs);
+                }
+                (tlvs, unique_id)
             }
         };
         let bytes = write(&Header { version: sending.version, origin, tlvs });
@@ -70,10 +98,22 @@ fn unique_id(address: &ClientAddress) -> Vec<u8> {
     told.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)).into_bytes())
 }
 
-fn tlvs(extras: Extras, client: &Peer, name: Option<&str>, unique_id: Option<&[u8]>) -> Tlvs {
+/// Adds what was received, in its order, but for what we say ourselves: of a connection that ends
+/// here, we know better. A checksum and padding are the sender's alone.
+fn pass_on(received: &Tlvs, tlvs: &mut Tlvs) {
+    let own: Vec<Kind> = tlvs.iter().map(|(kind, _)| kind).collect();
+    let is_passed = |kind| ![Kind::CRC32C, Kind::NOOP].contains(&kind) && !own.contains(&kind);
+    for (kind, value) in received.iter().filter(|(kind, _)| is_passed(*kind)) {
+        // What does not fit is left out, and what is shorter may fit yet.
+        let _ = tlvs.push(kind, value, ROOM);
+    }
+}
+
+/// What we say ourselves.
+fn own(extras: Extras, client: &Peer, name: Option<&str>, unique_id: Option<&[u8]>) -> Tlvs {
     let mut tlvs = Tlvs::default();
     // What does not fit, because somebody has chosen it so long, is left out.
-    let mut add = |kind, value: &[u8]| _ = tlvs.push(kind, value, LARGEST - ADDRESSES);
+    let mut add = |kind, value: &[u8]| _ = tlvs.push(kind, value, ROOM);
     let agreed = client.agreed();
     if extras.alpn
         && let Some(alpn) = agreed.as_ref().and_then(|agreed| agreed.alpn.as_deref())
@@ -127,6 +167,49 @@ fn openssl_name(rfc: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Said<'a> = &'a [(Kind, &'a [u8])];
+
+    fn tlvs(said: Said<'_>) -> Tlvs {
+        let mut tlvs = Tlvs::default();
+        said.iter().for_each(|(kind, value)| assert!(tlvs.push(*kind, value, LARGEST)));
+        tlvs
+    }
+
+    #[test]
+    fn what_was_received_is_passed_on_but_for_what_we_say_ourselves() {
+        let check = |received: Said<'_>, own: Said<'_>, expected: Said<'_>| {
+            let mut told = tlvs(own);
+            pass_on(&tlvs(received), &mut told);
+            assert_eq!(told, tlvs(expected));
+        };
+        const VPC: Kind = Kind(0xea);
+        check(&[], &[(Kind::ALPN, b"h2")], &[(Kind::ALPN, b"h2")]);
+        check(
+            &[(VPC, b"\x01vpce-1"), (Kind::AUTHORITY, b"a.test"), (Kind(0xee), b"")],
+            &[],
+            &[(VPC, b"\x01vpce-1"), (Kind::AUTHORITY, b"a.test"), (Kind(0xee), b"")],
+        );
+        // Twice is twice, in the order in which they came.
+        check(&[(VPC, b"1"), (VPC, b"2")], &[], &[(VPC, b"1"), (VPC, b"2")]);
+        check(
+            &[(Kind::CRC32C, b"sum!"), (Kind::NOOP, b"..."), (Kind::NETNS, b"blue")],
+            &[],
+            &[(Kind::NETNS, b"blue")],
+        );
+        check(
+            &[(Kind::SSL, &[0; 5]), (Kind::AUTHORITY, b"theirs"), (Kind::UNIQUE_ID, b"id")],
+            &[(Kind::AUTHORITY, b"ours"), (Kind::UNIQUE_ID, b"id")],
+            &[(Kind::AUTHORITY, b"ours"), (Kind::UNIQUE_ID, b"id"), (Kind::SSL, &[0; 5])],
+        );
+        // Too long for one header together with what is ours; what is shorter fits.
+        let long = [b'x'; ROOM];
+        check(
+            &[(VPC, &long), (Kind(0xe0), b"y")],
+            &[(Kind::ALPN, b"h2")],
+            &[(Kind::ALPN, b"h2"), (Kind(0xe0), b"y")],
+        );
+    }
 
     #[test]
     fn ciphers_have_the_names_that_openssl_gives_them() {

@@ -13,9 +13,11 @@ use crate::net::socket::Socket;
 use crate::proxy::client_address::ClientAddress;
 use crate::proxy::ending::Ending;
 use crate::wire::proxy_header::fault::HeaderFault;
+use crate::wire::proxy_header::tlv::Tlvs;
 
-/// Whom `client`, which is connected with us as `peer`, tells us of, before `until`. Bytes behind
-/// the header, and those that are none, are left where they are.
+/// Whom `client`, which is connected with us as `peer`, tells us of, before `until`, and what else
+/// it says of that connection. Bytes behind the header, and those that are none, are left where
+/// they are.
 ///
 /// # Errors
 /// How the session ends that does not come to be one.
@@ -24,11 +26,12 @@ pub async fn receive(
     peer: Endpoint,
     rules: &Receiving,
     until: Instant,
-) -> Result<ClientAddress, Ending> {
+) -> Result<(ClientAddress, Tlvs), Ending> {
+    let direct = |peer| Ok((ClientAddress::direct(peer), Tlvs::default()));
     let is_optional = match rules.expected_of(peer.ip().map(|address| address.ip())) {
         Expected::Header => false,
         Expected::HeaderOrPayload => true,
-        Expected::Payload => return Ok(ClientAddress::direct(peer)),
+        Expected::Payload => return direct(peer),
         Expected::Nothing => return Err(Ending::Untrusted),
     };
     let mut reader = HeaderReader::new(client);
@@ -36,13 +39,9 @@ pub async fn receive(
     // What has begun as a header has to go on as one.
     let may_be_payload = is_optional && !reader.has_begun();
     match read {
-        Ok(Ok(header)) => Ok(ClientAddress::told(peer, &header)),
-        Err(_) | Ok(Err(HeaderError::Silent | HeaderError::Cut)) if may_be_payload => {
-            Ok(ClientAddress::direct(peer))
-        }
-        Ok(Err(HeaderError::Malformed(HeaderFault::Absent))) if may_be_payload => {
-            Ok(ClientAddress::direct(peer))
-        }
+        Ok(Ok(header)) => Ok((ClientAddress::told(peer, &header), header.tlvs)),
+        Err(_) | Ok(Err(HeaderError::Silent | HeaderError::Cut)) if may_be_payload => direct(peer),
+        Ok(Err(HeaderError::Malformed(HeaderFault::Absent))) if may_be_payload => direct(peer),
         Err(_) => Err(Ending::GreetingTimeout),
         Ok(Err(HeaderError::Silent)) => Err(Ending::ClientLeft),
         Ok(Err(fault @ (HeaderError::Cut | HeaderError::Malformed(_) | HeaderError::Io(_)))) => {

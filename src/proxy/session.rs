@@ -11,7 +11,6 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::config::names::TargetKey;
-use crate::config::transport::Starttls;
 use crate::health::snapshot::{Leadership, ServiceHealth};
 use crate::health::supervisor::TargetSuspected;
 use crate::health::suspicion::Failure;
@@ -22,7 +21,7 @@ use crate::net::peer::Peer;
 use crate::net::socket::Socket;
 use crate::net::tuning::Tuning;
 use crate::proxy::admission::admit;
-use crate::proxy::announcement::announce;
+use crate::proxy::announcement::{Known, Told, announce};
 use crate::proxy::client_address::ClientAddress;
 use crate::proxy::departure::client_leaves;
 use crate::proxy::desk::{Desk, HeldSince, Route};
@@ -38,6 +37,7 @@ use crate::proxy::watch::RelayLimits;
 use crate::proxy::worker::Incoming;
 use crate::routing::choice::{Facts, Refusal};
 use crate::routing::pool::Lease;
+use crate::wire::proxy_header::tlv::Tlvs;
 
 /// All dials of one session together, unless it may be held for longer.
 const DIALS_IN_ALL: Duration = Duration::from_secs(10);
@@ -55,16 +55,16 @@ pub async fn run(incoming: Incoming, desk: Arc<Desk>) {
     if let LivePort::One(live) = &*port {
         ledger.belongs_to(live);
     }
-    let address = match port.receiving() {
-        None => ClientAddress::direct(peer),
+    let (address, received) = match port.receiving() {
+        None => (ClientAddress::direct(peer), None),
         Some(rules) => {
             ledger.expecting_header();
             let until = queued + port.handshake_timeout();
             // A session without a header must not be as large as one that has it.
             match Box::pin(header::receive(&client, peer, rules, until)).await {
-                Ok(address) => {
+                Ok((address, tlvs)) => {
                     ledger.comes_as(&address);
-                    address
+                    (address, Some(Box::new(tlvs)))
                 }
                 Err(ending) => return ledger.close(ending),
             }
@@ -87,7 +87,7 @@ pub async fn run(incoming: Incoming, desk: Arc<Desk>) {
     };
     let ending = match greeted {
         Ok(Greeted { live, client: end, heard, admission: _admission }) => {
-            let session = Session { client, address, live, desk };
+            let session = Session { client, address, received, live, desk };
             session.serve(end, heard, &mut ledger).await
         }
         Err(ending @ Ending::Denied(_)) => {
@@ -102,16 +102,28 @@ pub async fn run(incoming: Incoming, desk: Arc<Desk>) {
 struct Session {
     client: Arc<Socket>,
     address: ClientAddress,
+    /// What a header has told besides, until targets are told of it.
+    received: Option<Box<Tlvs>>,
     live: Arc<LiveService>,
     desk: Arc<Desk>,
 }
 
 impl Session {
-    async fn serve(self, mut end: Peer, heard: Option<Box<Heard>>, ledger: &mut Ledger) -> Ending {
+    async fn serve(
+        mut self,
+        mut end: Peer,
+        heard: Option<Box<Heard>>,
+        ledger: &mut Ledger,
+    ) -> Ending {
         let service = Arc::clone(self.live.service());
         let pass = self.desk.registry.enter(self.desk.index, &service.name, &self.client);
+        let name = heard.as_ref().and_then(|heard| heard.name.as_deref());
+        let known = Known { address: &self.address, received: self.received.take(), name };
+        let header = announce(&self.live, known, &end, ledger);
+        let starttls = heard.as_ref().and_then(|heard| heard.starttls);
+        let told = Told { header, name, starttls };
         // In a box, like everything else that a relay has no more use for: it may last for hours.
-        let connecting = Box::pin(self.connect(&mut end, heard.as_deref(), &pass, ledger));
+        let connecting = Box::pin(self.connect(&mut end, told, &pass, ledger));
         let (mut target, lease) = match connecting.await {
             Ok(connected) => connected,
             Err(ending) => return ending,
@@ -150,13 +162,10 @@ impl Session {
     async fn connect(
         &self,
         end: &mut Peer,
-        heard: Option<&Heard>,
+        told: Told<'_>,
         pass: &Pass,
         ledger: &mut Ledger,
     ) -> Result<(Peer, Lease), Ending> {
-        let name = heard.and_then(|heard| heard.name.as_deref());
-        let header = announce(&self.live, &self.address, end, name, ledger);
-        let told = Told { header, name, starttls: heard.and_then(|heard| heard.starttls) };
         tokio::select! {
             biased;
             connected = self.find_target(&told, pass, ledger) => connected,
@@ -358,16 +367,6 @@ async fn first_readable(client: &Socket, target: &Socket) {
         () = client.readable() => {}
         () = target.readable() => {}
     }
-}
-
-/// What each target that is tried is told of the client.
-struct Told<'a> {
-    /// First of all.
-    header: Box<[u8]>,
-    /// The name that the client has asked for.
-    name: Option<&'a str>,
-    /// How it is asked for the TLS that the client will begin.
-    starttls: Option<Starttls>,
 }
 
 /// How a dial ended that connected nobody.

@@ -53,6 +53,7 @@ mod probing;
 mod proxy_protocol;
 mod proxy_protocol_out;
 mod proxy_protocol_peers;
+mod proxy_protocol_received;
 mod proxy_protocol_rules;
 mod ranking;
 mod redis_leader;

@@ -21,7 +21,7 @@ use crate::harness::target::Target;
 use crate::harness::tls::Trust;
 
 /// A service that tells its target of clients.
-fn definition(listen: u16, target: &str, version: &str) -> Value {
+pub(crate) fn definition(listen: u16, target: &str, version: &str) -> Value {
     json!({
         "name": "telling", "listen_port": listen, "listen_address": "127.0.0.1",
         "proxy": { "target_url": target, "send_proxy_protocol": version },
@@ -29,13 +29,13 @@ fn definition(listen: u16, target: &str, version: &str) -> Value {
 }
 
 /// The same behind somebody who tells it.
-fn behind(mut definition: Value) -> Value {
+pub(crate) fn behind(mut definition: Value) -> Value {
     definition["enable_proxy_protocol"] = json!(true);
     definition["proxy_protocol_from"] = json!(["127.0.0.1"]);
     definition
 }
 
-fn with(mut definition: Value, extras: &[&str]) -> Value {
+pub(crate) fn with(mut definition: Value, extras: &[&str]) -> Value {
     definition["proxy"]["proxy_protocol_tlvs"] = json!(extras);
     definition
 }
@@ -59,7 +59,7 @@ fn header(stream: &mut impl Read) -> Header {
 }
 
 /// A target that expects a header, says so, and echoes; the headers that it has seen.
-fn listening() -> (Target, Arc<Mutex<Vec<Header>>>) {
+pub(crate) fn listening() -> (Target, Arc<Mutex<Vec<Header>>>) {
     let seen = Arc::<Mutex<Vec<Header>>>::default();
     let target = Target::new({
         let seen = Arc::clone(&seen);
@@ -78,13 +78,13 @@ fn listening() -> (Target, Arc<Mutex<Vec<Header>>>) {
 }
 
 /// Waits to be welcomed, which nobody is before the header has come.
-fn welcomed(stream: &mut TcpStream) {
+pub(crate) fn welcomed(stream: &mut TcpStream) {
     let mut came = [0; 7];
     stream.read_exact(&mut came).expect("a welcome");
     assert_eq!(&came, b"welcome");
 }
 
-fn last(seen: &Mutex<Vec<Header>>) -> Header {
+pub(crate) fn last(seen: &Mutex<Vec<Header>>) -> Header {
     seen.lock().unwrap().pop().expect("a header has come")
 }
 

@@ -83,4 +83,18 @@ fn what_targets_are_told_is_said_without_doubt() {
     let output = files.write("f.json", text).validate(&["f.json"]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("told first a PROXY header, version 2 with sni, unique_id"), "{said}");
+    let received = "\"send_proxy_protocol\": \"v2\", \"proxy_protocol_tlvs\": [\"received\"]";
+    let output = files.write("f.json", format!("{{ {} }}", proxy(received))).validate(&["f.json"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("`received` does nothing"), "{said}");
+    let believed = format!(
+        "\"enable_proxy_protocol\": true, \"proxy_protocol_from\": [\"::1\"], {}",
+        proxy(received)
+    );
+    let output = files.write("f.json", format!("{{ {believed} }}")).validate(&["f.json"]);
+    let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap()).concat();
+    assert!(
+        said.contains("version 2 with what was received") && !said.contains("does nothing"),
+        "{said}"
+    );
 }

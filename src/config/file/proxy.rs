@@ -118,4 +118,6 @@ pub enum WrittenExtra {
     Tls,
     /// What its connection is called.
     UniqueId,
+    /// Whatever the header that came has told besides.
+    Received,
 }

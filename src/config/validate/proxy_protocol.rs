@@ -3,6 +3,7 @@
 
 use crate::config::file::definition::{Definition, WrittenOthers};
 use crate::config::file::proxy::{Proxy, WrittenExtra, WrittenHeader};
+use crate::config::model::Service;
 use crate::config::names::ListenAddress;
 use crate::config::network::Network;
 use crate::config::place::KeyPath;
@@ -83,6 +84,7 @@ pub fn sending(proxy: &Proxy, report: &mut Report<'_>) -> Option<Sending> {
             WrittenExtra::Alpn => extras.alpn = true,
             WrittenExtra::Tls => extras.tls = true,
             WrittenExtra::UniqueId => extras.unique_id = true,
+            WrittenExtra::Received => extras.received = true,
         }
     }
     let version = match proxy.send_proxy_protocol {
@@ -103,4 +105,14 @@ pub fn sending(proxy: &Proxy, report: &mut Report<'_>) -> Option<Sending> {
         }
     };
     Some(Sending { version, extras })
+}
+
+/// What is received is to be passed on, and nothing is received.
+pub fn tell_of_nothing_received(service: &Service, report: &mut Report<'_>) {
+    let is_passed_on = service.pool.sending.is_some_and(|sending| sending.extras.received);
+    if is_passed_on && service.receiving.is_none() {
+        let what = "`received` does nothing: no PROXY header is expected, and none is read";
+        let right = "write enable_proxy_protocol = true, or take it out";
+        report.warning(&KeyPath::dotted("proxy.proxy_protocol_tlvs"), what, right);
+    }
 }

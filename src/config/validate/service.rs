@@ -110,6 +110,7 @@ pub fn service(
         discovery: found.map(|found| Arc::new(found.with(mould, facts.name_servers))),
     };
     transport::tell_of_nameless(&transport, &service, report);
+    proxy_protocol::tell_of_nothing_received(&service, report);
     let at = |key: &str| tree.place_of(&KeyPath::dotted(key));
     let listen_key = if written.listen_port.is_some() { "listen_port" } else { "listen_address" };
     Draft {
