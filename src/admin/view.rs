@@ -80,6 +80,8 @@ pub struct DiscoveryView {
     pub directory: String,
     /// So many targets are in the list that counts; absent where there has never been one.
     pub listed: Option<usize>,
+    /// That list is one that an earlier process heard; this one has heard none yet.
+    pub kept: bool,
     /// Milliseconds since that was said last.
     pub good_ms: Option<u64>,
     /// Entries of it that are no targets, in words.
@@ -88,7 +90,7 @@ pub struct DiscoveryView {
     pub fault: Option<String>,
     /// Questions that have come to nothing since then.
     pub failures: u32,
-    /// Milliseconds since the first of them.
+    /// Milliseconds since the first of them; of a list that was kept, since it was heard.
     pub stale_ms: Option<u64>,
 }
 

@@ -214,15 +214,17 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
 fn discovery(house: &House, service: &Service) -> Option<DiscoveryView> {
     let directory = service.discovery.as_ref()?.directory.to_string();
     let history = discovering::history(house, &service.name).unwrap_or_default();
+    let now = Instant::now();
+    let (age, stale) = (history.age(now), history.stale(now));
     let (listed, trouble) = (history.listed, history.trouble);
-    let since = |at: Instant| whole_millis(at.elapsed());
     Some(DiscoveryView {
         directory,
         listed: listed.as_ref().map(|listed| listed.targets.len()),
-        good_ms: history.good.map(since),
+        kept: history.inherited.is_some(),
+        good_ms: age.map(whole_millis),
         left_out: listed.and_then(|listed| listed.remark),
         failures: trouble.as_ref().map_or(0, |trouble| trouble.times),
-        stale_ms: trouble.as_ref().map(|trouble| since(trouble.since)),
+        stale_ms: stale.map(whole_millis),
         fault: trouble.map(|trouble| trouble.fault.to_string()),
     })
 }

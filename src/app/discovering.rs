@@ -13,9 +13,11 @@ use futures_util::future::join_all;
 
 use crate::app::hired::Hired;
 use crate::app::house::House;
+use crate::app::inheriting;
+use crate::config::discovery::Discovery;
 use crate::config::model::{Model, Service};
 use crate::config::names::{ServiceName, TargetKey};
-use crate::discovery::discoverer::{Discoverer, DiscovererArgs};
+use crate::discovery::discoverer::{Discoverer, DiscovererArgs, Heard};
 use crate::discovery::fetch::Means;
 use crate::discovery::history::History;
 use crate::discovery::look_up::LookUps;
@@ -33,35 +35,54 @@ const FIRST_ANSWER: Duration = Duration::from_secs(3);
 pub struct Displaced(Vec<(ServiceName, Option<Hired>)>);
 
 /// Has the services of `written` find their targets too, and waits a while for the first answers of
-/// those that are new. What was heard before stays, where the same is asked.
+/// those that are new. What was heard before stays, where the same is asked; where nothing was,
+/// what an earlier process heard counts until the first good answer.
 pub async fn hire(house: &House, written: &Model) -> Displaced {
-    let mut displaced = Vec::new();
-    let mut new = Vec::new();
-    for service in written.services.values() {
-        let Some(discovery) = &service.discovery else { continue };
-        let before = discoverers(house).get(&service.name).cloned();
-        let is_same =
-            |hired: &Hired| hired.discovery == *discovery && hired.listen == service.listen;
-        if before.as_ref().is_some_and(is_same) {
-            continue;
+    let coming = coming(house, written);
+    let unheard = coming.iter().filter(|one| one.heard.is_none());
+    let mut kept = inheriting::lists(house, unheard.map(|one| one.service.clone()).collect()).await;
+    let (mut displaced, mut new) = (Vec::new(), Vec::new());
+    for Coming { service, discovery, before, heard } in coming {
+        let heard = heard.unwrap_or_default();
+        if let Some(kept) = kept.remove(&service.name) {
+            heard.inherit(kept);
         }
-        let asks_the_same = |hired: &&Hired| {
-            hired.discovery.directory.question() == discovery.directory.question()
-                && hired.discovery.first_only == discovery.first_only
-                && hired.listen == service.listen
-        };
-        let heard = before.as_ref().filter(asks_the_same).map(|hired| Arc::clone(&hired.heard));
-        let (listen, discovery) = (service.listen.clone(), Arc::clone(discovery));
-        let hired = Hired { listen, discovery, heard: heard.unwrap_or_default() };
-        new.push(Arc::clone(&hired.heard));
-        start(house, &service.name, hired);
+        new.push((service.name.clone(), Arc::clone(&heard)));
+        start(house, &service.name, Hired { listen: service.listen.clone(), discovery, heard });
         displaced.push((service.name.clone(), before));
     }
-    let asked = join_all(new.iter().map(|heard| heard.asked()));
+    let asked = join_all(new.iter().map(|(_, heard)| heard.asked()));
     if tokio::time::timeout(FIRST_ANSWER, asked).await.is_err() {
-        log::warn!("discovery takes long: going on without, with the targets that are written");
+        log::warn!("discovery takes long: going on without, with the targets that are known");
     }
+    new.iter().for_each(|(service, heard)| inheriting::tell(service, heard));
     Displaced(displaced)
+}
+
+/// A service whose discoverer is still to be started.
+struct Coming {
+    service: Arc<Service>,
+    discovery: Arc<Discovery>,
+    before: Option<Hired>,
+    /// What the one before has heard, where it has asked the same.
+    heard: Option<Arc<Heard>>,
+}
+
+fn coming(house: &House, written: &Model) -> Vec<Coming> {
+    let hired = discoverers(house);
+    let coming = written.services.values().filter_map(|service| {
+        let discovery = Arc::clone(service.discovery.as_ref()?);
+        let before = hired.get(&service.name).cloned();
+        let before_here = before.as_ref().filter(|before| before.listen == service.listen);
+        if before_here.is_some_and(|before| before.discovery == discovery) {
+            return None;
+        }
+        let question = discovery.question();
+        let heard = before_here.filter(|before| before.discovery.question() == question);
+        let heard = heard.map(|before| Arc::clone(&before.heard));
+        Some(Coming { service: Arc::clone(service), discovery, before, heard })
+    });
+    coming.collect()
 }
 
 /// Takes a hiring back.
@@ -139,6 +160,7 @@ fn start(house: &House, service: &ServiceName, hired: Hired) {
             connectors: house.connectors.clone(),
             reading: Reading::default(),
         },
+        keeper: house.keeper.clone(),
         changed: house.lists_changed.clone(),
     };
     let handle: Ref<Discoverer> = Ref::vacant(name_of(service));

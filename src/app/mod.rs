@@ -18,6 +18,7 @@ pub mod discovering;
 pub mod force;
 pub mod hired;
 pub mod house;
+pub mod inheriting;
 pub mod limits;
 pub mod renewals;
 pub mod spread;

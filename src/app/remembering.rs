@@ -1,4 +1,5 @@
-//! Remembering: what this process or the one before it left on disk of services that start now.
+//! Remembering: what this process or the one before it left on disk of services that start now, or
+//! whose targets are known only now.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use crate::health::remembering;
 /// A disk that takes longer holds up no start.
 const READ: Duration = Duration::from_secs(2);
 
-/// What is remembered of the led services of `new` that are not in `old`. Their names have been
-/// looked up: a target that is elsewhere now is another one.
+/// What is remembered of the led services of `new` that are not in `old`, or had no targets there:
+/// until now nothing was heard of anybody. Their names have been looked up: a target that is
+/// elsewhere now is another one.
 pub async fn of_new_services(
     house: &House,
     old: &Model,
@@ -22,7 +24,12 @@ pub async fn of_new_services(
 ) -> HashMap<ServiceName, Remembered> {
     let is_led =
         |service: &&Arc<Service>| service.is_judged() && service.pool.balance == Balance::Leader;
-    let starting = new.services.values().filter(|it| !old.services.contains_key(&it.name));
+    let is_new = |service: &&Arc<Service>| {
+        let before = old.services.get(&service.name);
+        let had_none = before.is_none_or(|before| before.pool.targets.is_empty());
+        had_none && !service.pool.targets.is_empty()
+    };
+    let starting = new.services.values().filter(is_new);
     let starting: Vec<Arc<Service>> = starting.filter(is_led).cloned().collect();
     if starting.is_empty() {
         return HashMap::new();

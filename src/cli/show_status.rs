@@ -65,7 +65,8 @@ fn discovery(view: &DiscoveryView) -> String {
     let listed = match (view.listed, view.good_ms) {
         (Some(count), Some(good)) => {
             let plural = if count == 1 { "" } else { "s" };
-            format!("{count} target{plural}, {} ago", ago(good))
+            let kept = if view.kept { ", kept from before the start" } else { "" };
+            format!("{count} target{plural}, {} ago{kept}", ago(good))
         }
         (Some(_), None) | (None, _) => "no list yet".to_owned(),
     };
@@ -73,9 +74,12 @@ fn discovery(view: &DiscoveryView) -> String {
     if let Some(left_out) = &view.left_out {
         shown.push_str(&format!("; {left_out}"));
     }
-    if let (Some(fault), Some(stale)) = (&view.fault, view.stale_ms) {
-        let tries = view.failures;
-        shown.push_str(&format!("; STALE for {} ({tries} tries): {fault}", ago(stale)));
+    if let Some(stale) = view.stale_ms {
+        let why = match &view.fault {
+            Some(fault) => format!(" ({} tries): {fault}", view.failures),
+            None => ": no answer yet".to_owned(),
+        };
+        shown.push_str(&format!("; STALE for {}{why}", ago(stale)));
     }
     shown
 }
@@ -250,6 +254,7 @@ mod tests {
             discovery: Some(DiscoveryView {
                 directory: "http://consul:8500/v1/catalog".to_owned(),
                 listed: Some(3),
+                kept: false,
                 good_ms: Some(61_000),
                 left_out: None,
                 fault: Some("the answer is empty".to_owned()),

@@ -4,19 +4,32 @@
 //! spoken to and who we say that we are is no part of that: certificates and tokens are renewed.
 
 use crate::config::address::Spoken;
-use crate::config::discovery::{Directory, DocumentShape, HttpDirectory};
+use crate::config::discovery::{Directory, Discovery, DocumentShape, HttpDirectory};
 use crate::wire::certificate::Digest;
 
 /// Headers that say who asks, whatever their case. Further ones end so.
 const OF_WHOEVER_ASKS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 const ENDINGS: [&str; 3] = ["-token", "-key", "-secret"];
 
+// === impl Discovery ===
+
+impl Discovery {
+    /// What is asked of whom, and how much of the answer is taken, summed up. It tells nothing of
+    /// what a token might be.
+    pub fn question(&self) -> Digest {
+        let taken = if self.first_only { "first" } else { "all" };
+        let parts = [vec![taken.to_owned()], self.directory.question()].concat();
+        // No two lists of texts are the same text.
+        let text: String = parts.iter().map(|part| format!("{}:{part}\n", part.len())).collect();
+        Digest::of(text.as_bytes())
+    }
+}
+
 // === impl Directory ===
 
 impl Directory {
-    /// What is asked of whom, summed up; it tells nothing of what a token might be.
-    pub fn question(&self) -> Digest {
-        let parts = match self {
+    fn question(&self) -> Vec<String> {
+        match self {
             Self::Http(http) => http.question(),
             Self::Name(name) => {
                 let spoken = text_of(name.spoken);
@@ -24,10 +37,7 @@ impl Directory {
             }
             Self::Srv(srv) => vec!["srv".into(), text_of(srv.spoken), srv.name.to_string()],
             Self::File(path) => vec!["file".into(), path.to_string_lossy().into_owned()],
-        };
-        // No two lists of texts are the same text.
-        let text: String = parts.iter().map(|part| format!("{}:{part}\n", part.len())).collect();
-        Digest::of(text.as_bytes())
+        }
     }
 }
 
@@ -66,11 +76,13 @@ mod tests {
     use std::collections::HashSet;
     use std::path::Path;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::config::address;
     use crate::config::discovery::{NameDirectory, SrvDirectory};
     use crate::config::dot_path::DotPath;
+    use crate::config::mould::Mould;
     use crate::config::transport::{Transport, Trust};
 
     fn http() -> HttpDirectory {
@@ -87,7 +99,22 @@ mod tests {
     fn of(change: impl FnOnce(&mut HttpDirectory)) -> Digest {
         let mut http = http();
         change(&mut http);
-        Directory::Http(Box::new(http)).question()
+        question(Directory::Http(Box::new(http)))
+    }
+
+    fn question(directory: Directory) -> Digest {
+        let once = Duration::from_secs(1);
+        let discovery = Discovery {
+            directory,
+            interval: once,
+            by_ttl: false,
+            name_servers: Arc::default(),
+            timeout: once,
+            allow_empty: false,
+            first_only: false,
+            mould: Mould::default(),
+        };
+        discovery.question()
     }
 
     #[test]
@@ -122,12 +149,12 @@ mod tests {
         ]);
         assert_eq!(all.len(), 12);
         let name = |spoken, port| {
-            Directory::Name(NameDirectory { spoken, host: "a".into(), port }).question()
+            question(Directory::Name(NameDirectory { spoken, host: "a".into(), port }))
         };
         all.extend([name(Spoken::Tcp, 1), name(Spoken::Tls, 1), name(Spoken::Tcp, 2)]);
-        let srv = |spoken| Directory::Srv(SrvDirectory { spoken, name: "a".into() }).question();
+        let srv = |spoken| question(Directory::Srv(SrvDirectory { spoken, name: "a".into() }));
         all.extend([srv(Spoken::Tcp), srv(Spoken::Tls)]);
-        all.extend(["a", "b"].map(|path| Directory::File(Path::new(path).into()).question()));
+        all.extend(["a", "b"].map(|path| question(Directory::File(Path::new(path).into()))));
         assert_eq!(all.len(), 19);
     }
 }

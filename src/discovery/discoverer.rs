@@ -14,8 +14,12 @@ use crate::config::discovery::Discovery;
 use crate::config::names::{ListenAddress, ServiceName};
 use crate::discovery::fetch::{Means, ask};
 use crate::discovery::history::History;
+use crate::discovery::kept::{self, KeptList};
 use crate::discovery::list::{Entries, ListFault, Listed, settle};
 use crate::discovery::own;
+use crate::state::keeper::Keeper;
+use crate::state::page::Owner;
+use crate::state::wall_clock::WallTime;
 use crate::supervise::handle::Recipient;
 
 /// What a discoverer works with; all of it outlives the actor.
@@ -31,6 +35,8 @@ pub struct DiscovererArgs {
     pub heard: Arc<Heard>,
     /// What it asks with.
     pub means: Means,
+    /// Who writes the last good list to disk.
+    pub keeper: Keeper,
     /// Told when another list counts.
     pub changed: Recipient<ListChanged>,
 }
@@ -69,6 +75,12 @@ impl Heard {
     pub async fn asked(&self) {
         // The sender is this value's own.
         drop(self.asked.subscribe().wait_for(|asked| *asked).await);
+    }
+
+    /// Begins with a list that an earlier process heard.
+    pub fn inherit(&self, kept: KeptList) {
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        history.inherit(kept.listed, kept.age, Instant::now());
     }
 
     /// Replaced whole, so that a panic leaves the history of before.
@@ -121,7 +133,13 @@ impl Discoverer {
         let DiscovererArgs { listen, discovery, heard, service, changed, .. } = &self.args;
         let answer = answer.map(|entries| own::leave_out(entries, listen, own::is_of_this_machine));
         let answer = answer.and_then(|entries| settle(entries, discovery));
-        if heard.hear(&self.args, answer) {
+        let listed = answer.as_ref().ok().cloned();
+        let is_other = heard.hear(&self.args, answer);
+        if let Some(listed) = listed.filter(|_| self.args.keeper.keeps()) {
+            let of = Owner::new(service, listen);
+            self.args.keeper.keep(kept::page(of, discovery, &listed, WallTime::now()));
+        }
+        if is_other {
             changed.tell(ListChanged(service.clone()));
         }
         let pause = heard.history().pause(discovery, fastrand::f64());

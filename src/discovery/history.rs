@@ -21,8 +21,19 @@ pub struct History {
     pub listed: Option<Listed>,
     /// When that was said last.
     pub good: Option<Instant>,
+    /// Set while the list that counts is one that an earlier process heard.
+    pub inherited: Option<Inherited>,
     /// What is wrong since then, if anything.
     pub trouble: Option<Trouble>,
+}
+
+/// How old a list is that an earlier process heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inherited {
+    /// How old it was when it was taken over.
+    pub age: Duration,
+    /// When that was.
+    pub at: Instant,
 }
 
 /// Questions that came to nothing, since the last good answer.
@@ -56,8 +67,29 @@ impl History {
         }
     }
 
+    /// Takes over a list that an earlier process heard `age` ago. Whatever this one has heard wins.
+    pub fn inherit(&mut self, listed: Listed, age: Duration, now: Instant) {
+        if self.listed.is_none() {
+            self.listed = Some(listed);
+            self.inherited = Some(Inherited { age, at: now });
+        }
+    }
+
+    /// How long ago the list that counts was said last, if there is one.
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        let of_ours = self.good.map(|good| now.saturating_duration_since(good));
+        self.inherited.map(|it| it.age + now.saturating_duration_since(it.at)).or(of_ours)
+    }
+
+    /// For how long nobody has said whether it still holds; `None`: it does.
+    pub fn stale(&self, now: Instant) -> Option<Duration> {
+        let troubled = self.trouble.as_ref().map(|it| now.saturating_duration_since(it.since));
+        self.age(now).filter(|_| self.inherited.is_some()).or(troubled)
+    }
+
     /// From the beginning of the last question to that of the next: what is said to hold for a
-    /// time is asked for again then, else it is `interval`. In trouble it is asked again soon, and then ever later, but never later than usual.
+    /// time is asked for again then, else it is `interval`. In trouble it is asked again soon, and
+    /// then ever later, but never later than usual.
     pub fn pause(&self, discovery: &Discovery, chance: f64) -> Duration {
         let times = self.trouble.as_ref().map_or(0, |trouble| trouble.times);
         let usual = discovery.interval;
@@ -78,12 +110,14 @@ impl History {
             (Some(remark), _) => Some((Level::Warn, remark.clone())),
             (None, Some(Trouble { since, times, .. })) => {
                 let since = now.saturating_duration_since(since).as_secs();
-                let times = if times == 1 { "failure".into() } else { format!("{times} failures") };
+                let times =
+                    if times == 1 { "1 failure".into() } else { format!("{times} failures") };
                 Some((Level::Info, format!("it answers again, after {since} s and {times}")))
             }
             (None, None) => None,
         };
         self.good = Some(now);
+        self.inherited = None;
         self.listed = Some(listed);
         News { is_other, line }
     }
@@ -150,6 +184,30 @@ mod tests {
         assert_eq!(history.trouble.as_ref().map(|trouble| trouble.times), Some(3));
         let again = "it answers again, after 0 s and 3 failures";
         check(&mut history, Ok(listed("a:1 b:1", "")), (false, Some(again)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_inherited_list_counts_until_the_first_good_answer_and_is_stale_since_then() {
+        let (mut history, hour) = (History::default(), Duration::from_secs(3_600));
+        assert_eq!(history.age(Instant::now()), None);
+        history.inherit(listed("a:1", ""), hour, Instant::now());
+        check(
+            &mut history,
+            Err("no"),
+            (false, Some("no; the 1 target of the last good list stays")),
+        );
+        tokio::time::advance(hour).await;
+        let now = Instant::now();
+        assert_eq!((history.age(now), history.stale(now)), (Some(2 * hour), Some(2 * hour)));
+        let mut same = history.clone();
+        let again = "it answers again, after 3600 s and 1 failure";
+        check(&mut same, Ok(listed("a:1", "")), (false, Some(again)));
+        check(&mut history, Ok(listed("b:1", "")), (true, Some(again)));
+        for history in [&same, &history] {
+            assert_eq!((history.age(now), history.stale(now)), (Some(Duration::ZERO), None));
+        }
+        history.inherit(listed("a:1", ""), hour, now);
+        assert_eq!(history.listed, Some(listed("b:1", "")), "what was heard wins");
     }
 
     #[tokio::test(start_paused = true)]

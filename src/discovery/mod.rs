@@ -4,6 +4,7 @@ pub mod discoverer;
 pub mod document;
 pub mod fetch;
 pub mod history;
+pub mod kept;
 pub mod list;
 pub mod look_up;
 pub mod name_list;

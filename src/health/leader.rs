@@ -278,6 +278,10 @@ impl LeaderRule {
             self.members.remove(target);
             self.leaves(target);
         }
+        if targets.is_empty() {
+            // Whoever comes next comes to nobody, as at a start.
+            self.phase = Phase::Starting;
+        }
         for target in targets {
             // Waited for only if everybody still is: the start does not come back.
             self.members.entry(target.clone()).or_default();
@@ -302,7 +306,8 @@ impl LeaderRule {
         let mut alarm = None;
         let if_nobody = if self.drop_unwitnessed() { Why::Unwitnessed } else { if_nobody };
         let mut why = if_nobody;
-        if self.phase == Phase::Starting && self.members.values().all(Member::is_heard) {
+        let is_heard = self.members.values().all(Member::is_heard) && !self.members.is_empty();
+        if self.phase == Phase::Starting && is_heard {
             self.phase = Phase::Settled;
         }
         self.hear_witnesses();

@@ -108,6 +108,44 @@ fn a_target_that_is_gone_or_new_is_nobody() {
     play.then("b+ c-", "- b");
 }
 
+/// The targets become these; those that are new have not been heard.
+fn become_targets(play: &mut Play, targets: &str) {
+    let keys = targets.chars().map(key).collect();
+    assert_eq!(play.rule.reconfigure(&keys, 2).alarm, None);
+    play.standings.retain(|target, _| targets.contains(*target));
+    for target in targets.chars() {
+        play.standings.entry(target).or_default();
+    }
+}
+
+#[test]
+fn a_start_whose_targets_come_late_awaits_all_of_them_and_remembers() {
+    let remembered = two_masters().rule.remembered().unwrap();
+    let mut late = Play::of("");
+    become_targets(&mut late, "");
+    assert_eq!(late.rule.remembered(), None, "what is on disk stays");
+    become_targets(&mut late, "ab");
+    late.rule.remember(&remembered);
+    let late = late.then("b+", "-");
+    late.then("a+ b+", "a a");
+    // Without a memory they contend, as at any start.
+    let mut late = Play::of("");
+    become_targets(&mut late, "ab");
+    late.then("b+ a+ b+", "- - -");
+}
+
+#[test]
+fn who_comes_when_all_have_left_comes_to_a_start() {
+    let mut play = two_masters();
+    let remembered = play.rule.remembered().unwrap();
+    become_targets(&mut play, "");
+    assert_eq!((play.leader(), play.rule.remembered()), ('-', None));
+    become_targets(&mut play, "abc");
+    // Nobody listened meanwhile, as over a restart.
+    play.rule.remember(&remembered);
+    play.then("a+ b+ c.", "- - a");
+}
+
 #[test]
 fn a_rule_that_is_past_its_start_takes_nothing_over() {
     let mut play = master_and_replica();

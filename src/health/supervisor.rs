@@ -70,7 +70,7 @@ pub struct HealthSupervisor {
 pub struct Configure {
     /// The services.
     pub services: Vec<Arc<Service>>,
-    /// What was remembered of those that are new.
+    /// What was remembered of those that are new, or have targets for the first time.
     pub remembered: HashMap<ServiceName, Remembered>,
 }
 
@@ -153,7 +153,12 @@ impl HealthSupervisor {
             let first = Effect::Publish(Arc::clone(board.health()));
             return (board, vec![first]);
         };
+        let had_none = board.targets().next().is_none();
         let effects = board.reconfigure(service, now);
+        if let Some(remembered) = remembered.filter(|_| had_none) {
+            // They are there for the first time, and nobody has heard them yet.
+            board.remember(remembered);
+        }
         (board, effects)
     }
 

@@ -34,6 +34,7 @@ mod floors;
 mod formats;
 mod handshaking;
 mod holding;
+mod inheriting;
 mod meaning;
 mod mutual;
 mod mutual_table;
