@@ -12,7 +12,8 @@ use crate::config::load::load;
 use crate::config::model::LogFormat;
 use crate::config::origin::Configuration;
 use crate::config::problem::{Problem, Severity};
-use crate::telemetry::log::{Form, start};
+use crate::telemetry::line::Form;
+use crate::telemetry::log::start;
 
 /// Runs a proxy until it is told to stop.
 pub fn main(args: &RunArgs) -> ExitCode {

@@ -174,6 +174,10 @@ struct Told<'a>(&'a DialError);
 // === impl DialError ===
 
 impl DialError {
+    fn is_tcp(&self) -> bool {
+        matches!(self.destination, Destination::Ip(_))
+    }
+
     /// What came of a connection that was there, before it was of use.
     pub(super) fn after_connect(destination: &Destination, error: io::Error) -> Self {
         // Ours or the system's.
@@ -218,9 +222,14 @@ impl fmt::Display for Told<'_> {
             DialFault::OwnSide => "was not dialled, for a fault on our own side",
             DialFault::Other => "could not be connected to",
         })?;
-        match &self.0.source {
-            Some(error) => write!(f, ": {error}"),
-            None => Ok(()),
+        let Some(error) = &self.0.source else { return Ok(()) };
+        match Errno::from_io_error(error) {
+            // The kernel keeps a port for a minute after whoever finished first.
+            Some(Errno::ADDRNOTAVAIL) if self.0.is_tcp() => f.write_str(
+                ": every local port towards it is in use; see net.ipv4.ip_local_port_range and \
+                 net.ipv4.tcp_tw_reuse",
+            ),
+            Some(_) | None => write!(f, ": {error}"),
         }
     }
 }
@@ -316,6 +325,14 @@ mod tests {
         let socket = Socket::from_accepted(fd).unwrap();
         socket.connected().await.unwrap();
         assert!(is_self_connected(&socket, address));
+    }
+
+    #[test]
+    fn whoever_has_no_port_left_is_told_where_there_are_more() {
+        let destination = Destination::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
+        let source = Some(Errno::ADDRNOTAVAIL.into());
+        let error = DialError { fault: DialFault::OwnSide, destination, source };
+        assert!(error.to_string().contains("in use; see net.ipv4.ip_local"), "{error}");
     }
 
     #[test]

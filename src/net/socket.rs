@@ -190,20 +190,19 @@ impl Socket {
             let Ok(mut guard) = ready!(self.io.poll_read_ready(cx)) else {
                 return Poll::Ready(Gone::Reset);
             };
-            let is_closed = guard.ready().is_read_closed();
-            let mut byte = [0; 1];
-            match rustix::net::recv(self.as_fd(), &mut byte, RecvFlags::PEEK) {
+            if !guard.ready().is_read_closed() {
+                // Clearing makes the next event wake us; the bytes must not be forgotten.
+                self.unread.store(true, Ordering::Relaxed);
+                guard.clear_ready();
+                continue;
+            }
+            match rustix::net::recv(self.as_fd(), &mut [0; 1], RecvFlags::PEEK) {
                 Ok((_, 0)) => return Poll::Ready(Gone::Finished),
                 Ok(_) => {
-                    // Clearing makes the next event wake us; the bytes must not be forgotten.
-                    self.unread.store(true, Ordering::Relaxed);
-                    if is_closed {
-                        return match sockopt::socket_error(self.as_fd()) {
-                            Ok(Ok(())) => Poll::Ready(Gone::Behind),
-                            Ok(Err(_)) | Err(_) => Poll::Ready(Gone::Reset),
-                        };
-                    }
-                    guard.clear_ready();
+                    return match sockopt::socket_error(self.as_fd()) {
+                        Ok(Ok(())) => Poll::Ready(Gone::Behind),
+                        Ok(Err(_)) | Err(_) => Poll::Ready(Gone::Reset),
+                    };
                 }
                 Err(Errno::AGAIN) => guard.clear_ready(),
                 Err(Errno::INTR) => {}

@@ -2,6 +2,7 @@
 
 pub mod counts;
 pub mod escape;
+pub mod line;
 pub mod line_budget;
 pub mod log;
 pub mod log_writer;
