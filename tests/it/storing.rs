@@ -98,6 +98,26 @@ fn what_is_added_is_listed_shown_and_removed_by_its_id() {
 }
 
 #[test]
+fn a_revocation_list_that_is_not_stored_is_told_and_where_it_belongs() {
+    let (shelf, authority) = (Shelf::new(), Authority::new("ca"));
+    let issued = authority.issue(&["a.test"]);
+    let list = authority.revoke(&[7]);
+    let file = shelf.write("both.pem", &format!("{}{list}{}", issued.certificate, issued.key));
+    let output = shelf.run(&["cert", "add", &file]);
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    for expected in ["1 revocation list is not stored", "`client_crl`"] {
+        assert!(said.contains(expected), "misses {expected:?} in {said}");
+    }
+    let id = String::from_utf8(output.stdout).unwrap().trim_end().to_owned();
+    let stored = std::fs::read_to_string(shelf.folder().join(format!("{id}.pem"))).unwrap();
+    assert!(stored.contains("BEGIN CERTIFICATE") && !stored.contains("CRL"), "{stored}");
+    let alone = shelf.write("alone.pem", &authority.issue(&["b.test"]).certificate);
+    let output = shelf.run(&["cert", "add", &alone]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("revocation"), "{output:?}");
+}
+
+#[test]
 fn what_could_not_be_used_is_refused_and_nothing_is_stored() {
     let (shelf, authority) = (Shelf::new(), Authority::new("ca"));
     let (one, other) = (authority.issue(&["a.test"]), authority.issue(&["b.test"]));

@@ -18,7 +18,7 @@ use crate::cli::sources::SettingsArgs;
 use crate::config::read::{ReadError, read_bytes};
 use crate::config::store::Store;
 use crate::config::validate::certificates::{FILE_CAP, right};
-use crate::wire::certificate::{CertificateFault, facts_of};
+use crate::wire::certificate::{CertificateFault, facts_of, revocation_lists};
 use crate::wire::entry::Entry;
 
 /// `cert add`.
@@ -45,7 +45,7 @@ pub fn main(args: &AddArgs) -> ExitCode {
 
 fn add(args: &AddArgs) -> Result<(), Refusal> {
     let store = outcome::store(&args.settings)?;
-    let entry = read(args)?;
+    let (entry, lists) = read(args)?;
     let stored = stored(&store, &entry)?;
     let completes = stored.is_some();
     let entry = match stored {
@@ -56,6 +56,14 @@ fn add(args: &AddArgs) -> Result<(), Refusal> {
         })?,
     };
     put(&store, &entry)?;
+    if lists > 0 {
+        let (are, it) =
+            if lists == 1 { ("list is", "it belongs") } else { ("lists are", "they belong") };
+        eprintln!(
+            "stagedoor: {lists} revocation {are} not stored: {it} into a file of its own, which \
+             `client_crl` of a definition names"
+        );
+    }
     if args.json {
         let mut shown = row::json(&entry);
         shown["completed"] = json!(completes);
@@ -73,8 +81,9 @@ fn add(args: &AddArgs) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What is to be added, if it may be.
-fn read(args: &AddArgs) -> Result<Entry, Refusal> {
+/// What is to be added, if it may be; and how many revocation lists stand beside it, which the store
+/// does not keep.
+fn read(args: &AddArgs) -> Result<(Entry, usize), Refusal> {
     let name = if args.file == Path::new("-") {
         "standard input".to_owned()
     } else {
@@ -102,7 +111,7 @@ fn read(args: &AddArgs) -> Result<Entry, Refusal> {
     })?;
     let expired = entry.certificate.as_ref().filter(|it| it.facts.not_after < now());
     match expired {
-        None => Ok(entry),
+        None => Ok((entry, revocation_lists(&text).map_or(0, |lists| lists.len()))),
         Some(expired) => {
             let when = row::time(expired.facts.not_after);
             Err(Refusal::Because(format!("{name} cannot be added: it has expired on {when}")))
