@@ -110,7 +110,7 @@ async fn put_in_force(
     }
     let previous = house.live.load_full();
     house.live.store(Arc::new(LiveServices::of(model, &previous)));
-    house.permits.set_limit(limits::share_out(model, house.workers.len()));
+    house.permits.set_limit(limits::share_out(model, house.workers.len(), &house.shortage));
     if old.node.log.level != model.node.log.level {
         house.log.set_filter(&model.node.log.level);
     }

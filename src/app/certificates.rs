@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use rustls::pki_types::UnixTime;
+use tokio::time::Instant;
 
 use crate::app::closing::Closer;
 use crate::app::force::{Put, put_in_force};
@@ -22,6 +23,7 @@ use crate::config::names::ServiceName;
 use crate::config::origin::{Configuration, Origin};
 use crate::config::references::Referred;
 use crate::config::refresh::{Refreshed, refresh};
+use crate::telemetry::standing_fault::StandingFault;
 use crate::wire::certificate::Digest;
 use crate::wire::expiry::{Expiry, Told, date, days_left};
 
@@ -52,6 +54,8 @@ pub struct Memory {
     origin: Arc<Origin>,
     /// Looks until the time that is left is counted again.
     until_count: u32,
+    /// Why renewed certificates are not in force yet.
+    not_in_force: StandingFault,
 }
 
 /// The actor.
@@ -156,6 +160,7 @@ async fn take(args: &CertificatesArgs, on: &Arc<Origin>, look: Look, refreshed: 
         let on = Some(Arc::clone(on));
         match put_in_force(&args.house, &args.closer, configuration, on).await {
             Ok(Put::Done { renewals, .. }) => {
+                locked(&args.memory).not_in_force.is_over();
                 for renewal in renewals {
                     log::info!(file:% = renewal.file.display(); "{renewal}");
                 }
@@ -164,8 +169,12 @@ async fn take(args: &CertificatesArgs, on: &Arc<Origin>, look: Look, refreshed: 
             // It is all looked at again.
             Ok(Put::Overtaken) => return locked(&args.memory).lookout.forget(),
             Err(why) => {
-                log::error!("renewed certificates are not in force yet: {why}");
-                return locked(&args.memory).lookout.forget();
+                // It is tried again at each look.
+                let mut memory = locked(&args.memory);
+                if memory.not_in_force.is_news(&why, Instant::now()) {
+                    log::error!("renewed certificates are not in force yet: {why}");
+                }
+                return memory.lookout.forget();
             }
         }
     }

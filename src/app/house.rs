@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use crate::app::hired::Discoverers;
+use crate::app::limits::Shortage;
 use crate::config::model::{Model, Node};
 use crate::config::names::ListenAddress;
 use crate::config::origin::Origin;
@@ -73,6 +74,8 @@ pub struct House {
     pub registry: Arc<Registry>,
     /// The bound on all of them.
     pub permits: Permits,
+    /// What has been told of a bound that is lower than wanted.
+    pub shortage: Arc<Mutex<Shortage>>,
     /// The data arbiters' queues and counts.
     pub workers: Workers,
     /// Their routers, in the same order.
@@ -123,6 +126,7 @@ impl House {
             keeper: Keeper::new(node.state_folder.clone(), node.state_max_age),
             registry: Registry::new(workers.get()),
             permits: Permits::new(None),
+            shortage: Arc::default(),
             workers: Worker::crew(workers.get()),
             routers,
             listeners: Arc::default(),

@@ -2,6 +2,7 @@
 //! for. Sessions get what is left, so that none can keep a check, a reload or a command from its own.
 
 use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -32,23 +33,57 @@ pub fn raise_descriptors() {
 
 /// Shares the descriptors out for `model`, served by so many workers: bounds the pipes of the relays, and returns as many
 /// sessions as there may be. `None`: there is no bound.
-pub fn share_out(model: &Model, workers: usize) -> Option<NonZeroUsize> {
+///
+/// Where a model wants more, that is told, once for the same `shortage`: lists of targets that are
+/// found may change every second.
+pub fn share_out(
+    model: &Model,
+    workers: usize,
+    shortage: &Mutex<Shortage>,
+) -> Option<NonZeroUsize> {
     let wanted = model.node.max_connections;
     let Some(descriptors) = getrlimit(Resource::Nofile).current else { return wanted };
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     let share = Share::of(descriptors, kept(model, workers), workers);
     splice::allow(share.pipes_a_worker);
+    let is_news = {
+        // A change is one assignment: sound whatever panicked.
+        let mut shortage = shortage.lock().unwrap_or_else(PoisonError::into_inner);
+        shortage.is_news(wanted, share.sessions)
+    };
     match wanted {
         Some(wanted) if wanted > share.sessions => {
-            log::warn!(
-                "limits.max_connections is {wanted}, but {descriptors} descriptors are enough for \
+            if is_news {
+                log::warn!(
+                    "limits.max_connections is {wanted}, but {descriptors} descriptors are enough for \
                  {} sessions only: raise the limit (LimitNOFILE=, ulimit -n)",
-                share.sessions
-            );
+                    share.sessions
+                );
+            }
             Some(share.sessions)
         }
         Some(wanted) => Some(wanted),
         None => Some(share.sessions),
+    }
+}
+
+/// What has been told of sessions that cannot be had: how many were wanted, and the fewest that
+/// there were instead.
+#[derive(Debug, Default)]
+pub struct Shortage(Option<(NonZeroUsize, NonZeroUsize)>);
+
+impl Shortage {
+    /// So many are wanted, and can be had: is it to be told that these are fewer?
+    fn is_news(&mut self, wanted: Option<NonZeroUsize>, had: NonZeroUsize) -> bool {
+        let Some(wanted) = wanted.filter(|wanted| *wanted > had) else {
+            self.0 = None;
+            return false;
+        };
+        let is_told = self.0.is_some_and(|(told, fewest)| told == wanted && fewest <= had);
+        if !is_told {
+            self.0 = Some((wanted, had));
+        }
+        !is_told
     }
 }
 
@@ -83,6 +118,25 @@ impl Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shortage_is_told_once_and_again_when_it_is_another_or_worse() {
+        let mut shortage = Shortage::default();
+        let mut check = |wanted, had, expected| {
+            let (wanted, had) = (NonZeroUsize::new(wanted), NonZeroUsize::new(had).unwrap());
+            assert_eq!(shortage.is_news(wanted, had), expected, "{wanted:?} of {had}");
+        };
+        check(1_000, 1_000, false);
+        check(1_000, 900, true);
+        check(1_000, 900, false);
+        check(1_000, 899, true);
+        // A target comes and goes.
+        check(1_000, 900, false);
+        check(1_000, 899, false);
+        check(2_000, 900, true);
+        check(0, 900, false);
+        check(2_000, 900, true);
+    }
 
     #[test]
     fn sessions_get_what_is_not_kept_and_pipes_at_most_a_quarter_of_it() {

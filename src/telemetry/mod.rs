@@ -6,3 +6,4 @@ pub mod line;
 pub mod line_budget;
 pub mod log;
 pub mod log_writer;
+pub mod standing_fault;
