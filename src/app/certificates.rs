@@ -25,7 +25,7 @@ use crate::config::references::Referred;
 use crate::config::refresh::{Refreshed, refresh};
 use crate::telemetry::standing_fault::StandingFault;
 use crate::wire::certificate::Digest;
-use crate::wire::expiry::{Expiry, Told, date, days_left};
+use crate::wire::expiry::{Expiry, Told, near_end};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -218,20 +218,11 @@ fn tell_expiries(memory: &mut Memory, origin: &Origin) {
 
 fn tell_expiry(reference: &Referred, expiry: Expiry, services: &[ServiceName], now: i64) {
     let Some(facts) = &reference.facts else { return };
-    let (what, source, day) = (reference.what(), &reference.source, date(facts.not_after));
-    let of = format!("{what} of {} ({source}, {})", of_services(services), names(facts));
-    match (expiry, days_left(facts.not_after, now)) {
-        (Expiry::Past, _) => log::error!("{of} has expired on {day}: renew it"),
-        (Expiry::Day | Expiry::Week | Expiry::Month | Expiry::Far, 0) => {
-            log::warn!("{of} expires within a day, on {day}: renew it");
-        }
-        (Expiry::Day | Expiry::Week | Expiry::Month | Expiry::Far, 1) => {
-            log::warn!("{of} expires in a day, on {day}: renew it");
-        }
-        (Expiry::Day | Expiry::Week | Expiry::Month | Expiry::Far, days) => {
-            log::warn!("{of} expires in {days} days, on {day}: renew it");
-        }
-    }
+    let Some(end) = near_end(facts.not_after, now) else { return };
+    let (what, source) = (reference.what(), &reference.source);
+    let level = if expiry == Expiry::Past { log::Level::Error } else { log::Level::Warn };
+    let of = of_services(services);
+    log::log!(level, "{what} of {of} ({source}, {}) {end}: renew it", names(facts));
 }
 
 fn id(reference: &Referred) -> Option<Digest> {

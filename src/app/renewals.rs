@@ -30,7 +30,9 @@ pub fn renewals(old: &Origin, new: &Origin) -> Vec<Renewal> {
     for (name, references) in &new.services {
         let mut places: BTreeMap<(PathBuf, String), usize> = BTreeMap::new();
         for reference in references {
-            let Some(file) = new.file_of(&reference.source) else { continue };
+            // A chain is told of by its first certificate.
+            let source = Some(&reference.source).filter(|_| reference.link.is_none());
+            let Some(file) = source.and_then(|source| new.file_of(source)) else { continue };
             let before = old.record.watched().get(&file);
             if before.is_none_or(|before| Some(before) == new.record.watched().get(&file)) {
                 continue;

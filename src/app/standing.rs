@@ -7,13 +7,19 @@ use crate::config::origin::Origin;
 use crate::config::references::Referred;
 use crate::wire::expiry::{Expiry, days_left};
 
-/// Everything that a service refers to for TLS, at `now` in seconds since 1970.
+/// Everything that a service refers to for TLS, and what is near its end in chains, at `now` in seconds since 1970.
 pub fn certificates(house: &House, name: &ServiceName, now: i64) -> Vec<CertificateView> {
     let origin = house.origin.load();
     let faults = house.certificate_faults.load();
     let fault = |reference: &Referred| faults.get(&origin.file_of(&reference.source)?).cloned();
     let references = origin.services.get(name).into_iter().flatten();
-    references.map(|reference| certificate(&origin, reference, now, fault(reference))).collect()
+    let is_shown = |reference: &&Referred| {
+        // Of the rest of a chain only what is to be renewed.
+        let facts = reference.facts.as_ref().filter(|_| reference.link.is_some());
+        facts.is_none_or(|facts| Expiry::of(facts.not_after, now) != Expiry::Far)
+    };
+    let shown = references.filter(is_shown);
+    shown.map(|reference| certificate(&origin, reference, now, fault(reference))).collect()
 }
 
 fn certificate(

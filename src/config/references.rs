@@ -26,6 +26,8 @@ pub struct Referred {
     /// The certificate that is used; `None`: a revocation list, a key to pin, the authorities of
     /// targets.
     pub facts: Option<Facts>,
+    /// It stands behind the first one in a chain that is presented: its number there, from 2 on.
+    pub link: Option<usize>,
 }
 
 // === impl Referred ===
@@ -33,6 +35,14 @@ pub struct Referred {
 impl Referred {
     /// What it is to its service, in words.
     pub fn what(&self) -> String {
+        match self.link {
+            Some(number) => format!("certificate {number} in the chain of the {}", self.of_key()),
+            None => self.of_key(),
+        }
+    }
+
+    /// What its key refers to.
+    fn of_key(&self) -> String {
         let key = |index: usize| match self.at.segments().get(index) {
             Some(Segment::Key(key)) => key.as_str(),
             Some(Segment::Index(_)) | None => "",

@@ -96,6 +96,25 @@ pub fn time_left(days_left: i64) -> String {
     }
 }
 
+/// What is to be said of a certificate whose end is near, behind its name: `expires in 3 days, on
+/// 2026-12-24`; `None`: it is far.
+pub fn near_end(not_after: i64, now: i64) -> Option<String> {
+    let day = date(not_after);
+    match (Expiry::of(not_after, now), days_left(not_after, now)) {
+        (Expiry::Far, _) => None,
+        (Expiry::Past, _) => Some(format!("has expired on {day}")),
+        (Expiry::Day | Expiry::Week | Expiry::Month, 0) => {
+            Some(format!("expires within a day, on {day}"))
+        }
+        (Expiry::Day | Expiry::Week | Expiry::Month, 1) => {
+            Some(format!("expires in a day, on {day}"))
+        }
+        (Expiry::Day | Expiry::Week | Expiry::Month, days) => {
+            Some(format!("expires in {days} days, on {day}"))
+        }
+    }
+}
+
 /// The day, in UTC: `2026-12-24`.
 pub fn date(seconds: i64) -> String {
     let time = ASN1Time::from_timestamp(seconds);
@@ -163,11 +182,25 @@ mod tests {
         check(now + 30 * DAY + 3600, "good for 30 days");
     }
 
+    #[test]
+    fn what_is_said_of_an_end_that_is_near() {
+        let now = 1_798_761_600;
+        let check = |left, expected: Option<&str>| {
+            assert_eq!(near_end(now + left, now).as_deref(), expected);
+        };
+        check(30 * DAY + 1, None);
+        check(30 * DAY, Some("expires in 30 days, on 2027-01-31"));
+        check(DAY + 5, Some("expires in a day, on 2027-01-02"));
+        check(5, Some("expires within a day, on 2027-01-01"));
+        check(-1, Some("has expired on 2026-12-31"));
+    }
+
     proptest! {
         #[test]
         fn any_time_is_told_without_a_panic(not_after: i64, now: i64) {
             let expiry = Expiry::of(not_after, now);
             prop_assert_eq!(expiry == Expiry::Past, days_left(not_after, now) < 0);
+            prop_assert_eq!(near_end(not_after, now).is_none(), expiry == Expiry::Far);
             prop_assert!(!date(not_after).is_empty() && !time_left(days_left(not_after, now)).is_empty());
         }
     }

@@ -280,6 +280,35 @@ fn the_end_of_a_certificate_is_told_in_time_and_shown() {
 }
 
 #[test]
+fn a_link_of_a_chain_that_ends_soon_is_told_and_shown_by_itself() {
+    let world = World::new();
+    let link = |left: i64| world.authority.issue_for(&["link.test"], left).certificate;
+    let with = |link: &str| {
+        let issued = world.renewed();
+        format!("{}{link}{}", issued.certificate, issued.key)
+    };
+    rename_over(&world.file, &with(&link(6 * 86_400 + 3_600)));
+    let stagedoor = Stagedoor::run(&world.definition());
+    let line = stagedoor.logged(", link.test) expires in 6 days");
+    let expected = r#"certificate 2 in the chain of the certificate of service "renewed" ("#;
+    assert!(line.contains(expected), "{line}");
+    let shown = || first_service(&stagedoor)["certificates"].as_array().unwrap().clone();
+    let certificates = shown();
+    assert_eq!(certificates.len(), 2, "{certificates:#?}");
+    assert_eq!(certificates[1]["what"], "certificate 2 in the chain of the certificate");
+    assert_eq!(certificates[1]["expiry"], "7 days");
+
+    // Renewed, it is told of with its leaf, and there is nothing to show of it.
+    let mark = stagedoor.mark();
+    rename_over(&world.file, &with(&link(90 * 86_400)));
+    stagedoor.logged_after(mark, "renewed: a.test");
+    eventually("it is good for long", || (shown().len() == 1).then_some(()));
+    let log = stagedoor.log();
+    let renewed = log.iter().skip(mark).filter(|line| line.contains(" renewed")).count();
+    assert_eq!(renewed, 1, "{log:#?}");
+}
+
+#[test]
 fn no_handshake_fails_while_certificates_are_renewed() {
     let world = World::new();
     let stagedoor = Stagedoor::run(&world.definition());

@@ -11,8 +11,9 @@ use crate::config::read::ReadError;
 use crate::config::store::Store;
 use crate::config::tls::{Held, Source};
 use crate::config::validate::report::Report;
-use crate::wire::certificate::{Certificate, CertificateFault, Digest};
+use crate::wire::certificate::{Certificate, CertificateFault, Digest, facts_of};
 use crate::wire::entry::Entry;
+use crate::wire::expiry::near_end;
 use crate::wire::pem;
 
 /// No certificate file is larger.
@@ -57,11 +58,7 @@ pub fn read_presented(
     let held = read(reference, finder, at, report)?;
     match held.certificate.presented() {
         Ok(_) => {
-            let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
-            if held.certificate.facts.not_after < now {
-                let what = format!("{} has expired: clients will refuse it", held.source);
-                report.warning(at, what, "renew it");
-            }
+            look_at_ends(&held, at, report);
             Some(held)
         }
         Err(fault) => {
@@ -72,6 +69,31 @@ pub fn read_presented(
             };
             report.error(at, what, right);
             None
+        }
+    }
+}
+
+/// Tells which certificates of a chain that is presented are near their end, and has them watched.
+fn look_at_ends(held: &Held, at: &KeyPath, report: &mut Report<'_>) {
+    let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
+    let Held { source, certificate } = held;
+    for (index, der) in certificate.chain.iter().enumerate() {
+        let number = index + 1;
+        // All of them have been read before.
+        let Ok(facts) = facts_of(der, number) else { continue };
+        if let Some(end) = near_end(facts.not_after, now) {
+            let which = if index == 0 {
+                source.to_string()
+            } else {
+                let subject = facts.subject.escape_debug();
+                format!("certificate {number} in {source} ({subject})")
+            };
+            let refused =
+                if facts.not_after < now { ": whoever it is shown to will refuse it" } else { "" };
+            report.warning(at, format!("{which} {end}{refused}"), "renew it");
+        }
+        if index > 0 {
+            report.refers_to_link(at, source, facts, number);
         }
     }
 }

@@ -134,8 +134,15 @@ impl<'a> Report<'a> {
     /// What a reference was read from, and the certificate that it is, where it is one that can
     /// expire.
     pub fn refers_to(&mut self, at: &KeyPath, source: &Source, facts: Option<&Facts>) {
-        let facts = facts.cloned();
-        self.references.all.push(Referred { at: at.clone(), source: source.clone(), facts });
+        let (at, source, facts) = (at.clone(), source.clone(), facts.cloned());
+        self.references.all.push(Referred { at, source, facts, link: None });
+    }
+
+    /// The same of a certificate that stands behind another in a chain that is presented: its
+    /// number there.
+    pub fn refers_to_link(&mut self, at: &KeyPath, source: &Source, facts: Facts, number: usize) {
+        let (at, source, facts) = (at.clone(), source.clone(), Some(facts));
+        self.references.all.push(Referred { at, source, facts, link: Some(number) });
     }
 
     /// The public key that a pin means, and the stored certificate that it is the key of.
