@@ -217,12 +217,16 @@ fn discovery(house: &House, service: &Service) -> Option<DiscoveryView> {
     let now = Instant::now();
     let (age, stale) = (history.age(now), history.stale(now));
     let (listed, trouble) = (history.listed, history.trouble);
+    let circles = house.circles.load();
+    let circles = circles.get(&service.name).into_iter().flatten().cloned();
+    let remark = listed.as_ref().and_then(|listed| listed.remark.clone());
+    let left_out: Vec<String> = remark.into_iter().chain(circles).collect();
     Some(DiscoveryView {
         directory,
         listed: listed.as_ref().map(|listed| listed.targets.len()),
         kept: history.inherited.is_some(),
         good_ms: age.map(whole_millis),
-        left_out: listed.and_then(|listed| listed.remark),
+        left_out: (!left_out.is_empty()).then(|| left_out.join("; ")),
         failures: trouble.as_ref().map_or(0, |trouble| trouble.times),
         stale_ms: stale.map(whole_millis),
         fault: trouble.map(|trouble| trouble.fault.to_string()),

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use crate::app::closing::Closer;
 use crate::app::house::House;
-use crate::app::{discovering, limits, remembering};
+use crate::app::{circling, discovering, limits, remembering};
 use crate::config::check::HealthSpec;
+use crate::config::circles::Cut;
 use crate::config::model::{Model, Service};
 use crate::config::names::{ListenAddress, ServiceName, TargetAddress, TargetKey};
 use crate::config::transport::Policy;
@@ -65,7 +66,8 @@ pub async fn apply(house: &House, closer: &Closer, written: Arc<Model>) -> Resul
     put
 }
 
-/// Puts a model in force whose targets are those that have been found.
+/// Puts a model in force whose targets are those that have been found, but for those that would
+/// close a circle.
 ///
 /// # Errors
 /// As `apply`.
@@ -76,7 +78,11 @@ pub async fn put(house: &House, closer: &Closer, model: &Arc<Model>) -> Result<(
     house.connectors.prepare(policies(&old).chain(policies(model)));
     // Until nothing can be refused any more, the names of both are in the book.
     look_names_up(house, &names_before | &names_after).await;
-    let put = put_in_force(house, closer, &old, model).await;
+    let Cut { model: whole, left_out } = circling::cut(house, model);
+    let put = put_in_force(house, closer, &old, &Arc::new(whole)).await;
+    if put.is_ok() {
+        circling::tell(house, left_out);
+    }
     house.connectors.prepare(policies(if put.is_ok() { model } else { &old }));
     house.resolver.tell(Want(if put.is_ok() { names_after } else { names_before }));
     put

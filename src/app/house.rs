@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::app::hired::Discoverers;
 use crate::app::limits::Shortage;
 use crate::config::model::{Model, Node};
-use crate::config::names::ListenAddress;
+use crate::config::names::{ListenAddress, ServiceName};
 use crate::config::origin::Origin;
 use crate::discovery::discoverer::ListChanged;
 use crate::discovery::resolver::Resolver;
@@ -46,6 +46,8 @@ pub struct House {
     pub certificate_faults: Arc<ArcSwap<BTreeMap<PathBuf, String>>>,
     /// The same as it is written.
     pub written: Arc<ArcSwap<Model>>,
+    /// Targets that are found and would close a circle, by service, in words: they are left out.
+    pub circles: Arc<ArcSwap<BTreeMap<ServiceName, Vec<String>>>>,
     /// Held while a model is put in force: one at a time, and each one whole.
     pub applying: Arc<tokio::sync::Mutex<()>>,
     /// Who finds targets.
@@ -114,6 +116,7 @@ impl House {
             written: Arc::default(),
             discoverers: Arc::default(),
             lists_changed,
+            circles: Arc::default(),
             applying: Arc::default(),
             generation: Arc::default(),
             started: Instant::now(),

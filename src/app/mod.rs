@@ -13,6 +13,7 @@ pub mod tree;
 
 pub mod apply;
 pub mod changes;
+pub mod circling;
 pub mod closing;
 pub mod discovering;
 pub mod force;

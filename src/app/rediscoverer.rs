@@ -11,6 +11,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use tokio::sync::oneshot;
 
 use crate::app::apply::{ApplyError, put};
+use crate::app::circling;
 use crate::app::closing::Closer;
 use crate::app::discovering;
 use crate::app::house::House;
@@ -94,7 +95,9 @@ async fn rediscover(args: &RediscovererArgs) -> Result<(), ApplyError> {
     let RediscovererArgs { house, closer } = args;
     let _turn = house.applying.lock().await;
     let new = Arc::new(discovering::effective(house, &house.written.load()));
-    if *house.model.load_full() == *new {
+    let cut = circling::cut(house, &new);
+    if *house.model.load_full() == cut.model {
+        circling::tell(house, cut.left_out);
         return Ok(());
     }
     put(house, closer, &new).await

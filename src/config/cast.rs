@@ -20,8 +20,14 @@ impl Mould {
     /// The service, with these targets and no others.
     #[must_use]
     pub fn cast(&self, service: &Service, found: &[Found]) -> Service {
+        self.over(service, self.targets(found))
+    }
+
+    /// The same of targets that have been made.
+    #[must_use]
+    pub fn over(&self, service: &Service, targets: Vec<Target>) -> Service {
         let mut service = service.clone();
-        service.pool.targets = self.targets(found);
+        service.pool.targets = targets;
         service.health = self.health(&service.pool.targets).map(Arc::new);
         service
     }

@@ -6,6 +6,7 @@ pub mod authorities;
 pub mod byte_pattern;
 pub mod cast;
 pub mod check;
+pub mod circles;
 pub mod defaults;
 pub mod diff;
 pub mod discovery;

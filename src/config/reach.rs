@@ -42,6 +42,30 @@ pub fn reaches(target: &TargetAddress, listen: &ListenAddress) -> bool {
     }
 }
 
+/// Does a connection to `target` end at `listen`, where `is_ours` tells the addresses of this
+/// machine?
+pub fn ends_at(
+    target: &TargetAddress,
+    listen: &ListenAddress,
+    is_ours: impl Fn(IpAddr) -> bool,
+) -> bool {
+    let everywhere = |address: &SocketAddr| match listen {
+        ListenAddress::AnyOnPort(port) => address.port() == *port,
+        ListenAddress::Ip(own) => own.ip().is_unspecified() && own.port() == address.port(),
+        ListenAddress::Unix(_) => false,
+    };
+    reaches(target, listen)
+        || matches!(target, TargetAddress::Ip(ip) if everywhere(ip) && is_ours(ip.ip()))
+}
+
+/// The port that a target is connected to at, if it has one.
+pub fn target_port(target: &TargetAddress) -> Option<u16> {
+    match target {
+        TargetAddress::Ip(_) | TargetAddress::Name { .. } => Some(target.port()),
+        TargetAddress::Unix(_) => None,
+    }
+}
+
 /// Can the two not be bound at once?
 pub fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
     match (one, other) {

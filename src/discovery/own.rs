@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::config::names::{ListenAddress, TargetAddress};
-use crate::config::reach::reaches;
+use crate::config::names::ListenAddress;
+use crate::config::reach::ends_at;
 use crate::discovery::list::Entries;
 
 /// Leaves out what ends at `listen`; `is_ours` tells addresses of this machine.
@@ -17,27 +17,10 @@ pub fn leave_out(
     is_ours: impl Fn(IpAddr) -> bool,
 ) -> Entries {
     let Entries { found, mut left_out, lives } = entries;
-    let is_itself =
-        |address: &TargetAddress| reaches(address, listen) || answers_at(address, listen, &is_ours);
     let (itself, found): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|one| is_itself(&one.address));
+        found.into_iter().partition(|one| ends_at(&one.address, listen, &is_ours));
     left_out.extend(itself.iter().map(|one| format!("{} is this service itself", one.address)));
     Entries { found, left_out, lives }
-}
-
-/// Is that an address of this machine where this service answers?
-fn answers_at(
-    address: &TargetAddress,
-    listen: &ListenAddress,
-    is_ours: impl Fn(IpAddr) -> bool,
-) -> bool {
-    let TargetAddress::Ip(address) = address else { return false };
-    let everywhere = match listen {
-        ListenAddress::AnyOnPort(port) => address.port() == *port,
-        ListenAddress::Ip(own) => own.ip().is_unspecified() && own.port() == address.port(),
-        ListenAddress::Unix(_) => false,
-    };
-    everywhere && is_ours(address.ip())
 }
 
 /// Is that an address of this machine? Only those can be bound.

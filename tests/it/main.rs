@@ -20,6 +20,7 @@ mod demo;
 mod dialling;
 mod discovering;
 mod discovering_checks;
+mod discovering_circles;
 mod discovering_https;
 mod discovering_names;
 mod discovering_srv;

@@ -1,9 +1,9 @@
 //! Rules between definitions: one name each, one listening place each, and nobody to himself.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use crate::config::circles::{Places, Ways};
 use crate::config::model::Service;
-use crate::config::names::TargetAddress;
 use crate::config::place::KeyPath;
 use crate::config::problem::Problem;
 use crate::config::reach::{overlap, port, reaches};
@@ -127,44 +127,32 @@ fn conflict(first: &Draft, draft: &Draft) -> Option<Problem> {
 }
 
 fn nobody_to_himself(drafts: &[&Draft], problems: &mut Vec<Problem>) {
-    let mut by_port: HashMap<Option<u16>, Vec<usize>> = HashMap::new();
-    for (index, draft) in drafts.iter().enumerate() {
-        by_port.entry(port(&draft.service.listen)).or_default().push(index);
-    }
-    // Who sends to whom.
-    let mut sends: HashSet<(usize, usize)> = HashSet::new();
+    let places = Places::of(drafts.iter().map(|draft| &draft.service.listen));
+    let mut ways = Ways::among(drafts.len());
     for (from, draft) in drafts.iter().enumerate() {
         for target in &draft.service.pool.targets {
-            let near = by_port.get(&target_port(&target.address)).into_iter().flatten();
-            let reached = near.filter(|to| reaches(&target.address, &drafts[**to].service.listen));
-            sends.extend(reached.map(|to| (from, *to)));
+            places.ends(&target.address, reaches).for_each(|to| ways.add(from, to));
         }
     }
     let key = || KeyPath::dotted("proxy");
-    for (from, to) in sends.iter().filter(|(from, to)| sends.contains(&(*to, *from))) {
-        let (draft, other) = (drafts[*from], drafts[*to]);
+    for (from, to) in ways.each().filter(|(from, to)| ways.lead(*to, *from)) {
+        let (draft, other) = (drafts[from], drafts[to]);
+        let (one, two) = (&draft.service.name, &other.service.name);
+        let right = "name the servers behind them: a connection would run in a circle";
         let (what, right) = if from == to {
             (
                 "a target is this service itself".to_owned(),
                 "name the server behind it: a connection would run in a circle",
             )
+        } else if ways.has(to, from) {
+            (format!("{one} and {two} send to each other"), right)
         } else {
-            (
-                format!("{} and {} send to each other", draft.service.name, other.service.name),
-                "name the servers behind them: a connection would run in a circle",
-            )
+            (format!("{one} sends to {two}, whose connections come back to {one}"), right)
         };
         problems.push(
             Problem::error(draft.targets_place.clone(), key(), what)
                 .right(right)
                 .also(other.listen_place.clone(), "this is where it ends"),
         );
-    }
-}
-
-fn target_port(target: &TargetAddress) -> Option<u16> {
-    match target {
-        TargetAddress::Ip(_) | TargetAddress::Name { .. } => Some(target.port()),
-        TargetAddress::Unix(_) => None,
     }
 }
