@@ -45,7 +45,7 @@ pub fn of_addresses(
         .into_iter()
         .map(|ip| Found::at(*spoken, TargetAddress::Ip(SocketAddr::new(ip, *port))));
     let lives = ttl.map(|ttl| lives(ttl, !left_out.is_empty()));
-    Ok(capped(Entries { found: found.collect(), left_out, lives }))
+    Ok(usable(Entries { found: found.collect(), left_out, lives }))
 }
 
 /// The targets that SRV records name, in the order in which they count.
@@ -85,7 +85,7 @@ pub fn of_offers(
         entries.found.extend(of_offer(directory, offer, is_backup, &addresses.all));
     }
     entries.lives = Some(lives(ttl, !is_whole));
-    Ok(capped(entries))
+    Ok(usable(entries))
 }
 
 /// A list that is empty counts only with leave.
@@ -165,11 +165,25 @@ fn sorted(mut all: Vec<IpAddr>) -> Vec<IpAddr> {
     all
 }
 
-fn capped(mut entries: Entries) -> Entries {
-    let rest = entries.found.split_off(entries.found.len().min(MOST_ADDRESSES));
+/// Those that can be targets, and no more than may be.
+fn usable(entries: Entries) -> Entries {
+    let Entries { found, mut left_out, lives } = entries;
+    let is_usable = |one: &Found| match &one.address {
+        TargetAddress::Ip(address) => is_of_somebody(address.ip()),
+        TargetAddress::Name { .. } | TargetAddress::Unix(_) => true,
+    };
+    let (mut found, useless): (Vec<_>, Vec<_>) = found.into_iter().partition(is_usable);
+    left_out.extend(useless.iter().map(|one| format!("{} is nobody's address", one.address)));
+    let rest = found.split_off(found.len().min(MOST_ADDRESSES));
     let too_many = |one: Found| format!("{} is one more than {MOST_ADDRESSES}", one.address);
-    entries.left_out.extend(rest.into_iter().map(too_many));
-    entries
+    left_out.extend(rest.into_iter().map(too_many));
+    Entries { found, left_out, lives }
+}
+
+/// Name servers that keep advertisements away say `0.0.0.0`, which would lead to this machine.
+fn is_of_somebody(ip: IpAddr) -> bool {
+    let is_broadcast = ip == IpAddr::from([255; 4]);
+    !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast
 }
 
 fn lives(ttl: u32, is_partial: bool) -> Duration {
@@ -296,6 +310,13 @@ mod tests {
         assert_eq!(turned(0), turned(123));
         assert_eq!((turned(0).found.len(), turned(0).left_out.len()), (MOST_ADDRESSES, 236));
         assert_eq!(turned(0).left_out[0], "10.0.0.64:1 is one more than 64");
+    }
+
+    #[test]
+    fn addresses_that_are_nobodys_are_left_out() {
+        let expected = "192.0.2.1:1 (0.0.0.0:1 is nobody's address) \
+                        (224.0.0.1:1 is nobody's address) ([::]:1 is nobody's address) for 7s";
+        check(addresses("0.0.0.0 224.0.0.1 192.0.2.1 ::", 7, &[]), "", expected);
     }
 
     #[test]

@@ -156,7 +156,8 @@ impl Asker<'_> {
             };
             Ok(Machine { in_hosts, conf })
         };
-        self.reading.apart(read).await?
+        let read = self.reading.apart(read).await;
+        read.unwrap_or_else(|why| Err(format!("{HOSTS}, {RESOLV_CONF}: {why}")))
     }
 
     async fn by_the_system(&self, host: &Arc<str>) -> Result<Addresses, String> {

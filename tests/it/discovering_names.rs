@@ -10,6 +10,7 @@ use crate::harness::name_server::{
     A, AAAA, Asked, NO_ERROR, NXDOMAIN, NameServer, SERVFAIL, SRV, TRUNCATED, address, alias,
     offer, record,
 };
+use crate::harness::network::in_own_network;
 use crate::harness::port::free_port;
 use crate::harness::stagedoor::Stagedoor;
 use crate::harness::target::Target;
@@ -323,4 +324,56 @@ fn other_name_servers_are_asked_after_a_reload_and_what_was_found_stays_meanwhil
     assert!(said.contains("discovery.name_servers"), "{said}");
     stagedoor.logged("the 1 target of the last good list stays");
     assert_eq!(served(listen), b"1");
+}
+
+#[test]
+fn a_datagram_that_is_lost_is_sent_again() {
+    let (target, server, listen) = (Target::numbered(1), NameServer::new(), free_port());
+    for kind in [A, AAAA] {
+        let all = if kind == A { vec![address("redis.test", 3600, LOOPBACK)] } else { Vec::new() };
+        server.answers("redis.test", kind, move |asked| match asked.nth {
+            1 => Vec::new(),
+            _ => vec![asked.answer(NO_ERROR, &all)],
+        });
+    }
+    let dns = json!({ "dns": format!("redis.test:{}", target.port()), "timeout": "1s" });
+    let stagedoor = run(&server, &[&definition("redis", listen, dns)]);
+    assert_eq!(served(listen), b"1");
+    assert!(stagedoor.complaints().is_empty(), "{:?}", stagedoor.complaints());
+    assert_eq!(server.asked("redis.test", A), 2);
+}
+
+#[test]
+fn this_machines_own_files_say_who_is_asked_and_what_is_not() {
+    in_own_network(|| {
+        let (target, server) =
+            (Target::numbered(1), NameServer::at("127.0.0.1:53".parse().unwrap()));
+        let folder = tempfile::tempdir().unwrap();
+        let [conf, hosts] = ["resolv.conf", "hosts"].map(|name| folder.path().join(name));
+        std::fs::write(&conf, "search example.test\nnameserver 127.0.0.1\n").unwrap();
+        std::fs::write(&hosts, "127.0.0.1 localhost\n127.0.0.1 known\n").unwrap();
+        let bind = "mount --bind \"$0\" /etc/resolv.conf && mount --bind \"$1\" /etc/hosts && \
+                    shift && exec \"$@\"";
+        let [conf, hosts_file] = [&conf, &hosts].map(|path| path.to_str().unwrap());
+        let wrapper = ["unshare", "-m", "sh", "-c", bind, conf, hosts_file];
+        server.has("redis.example.test", 0, &[LOOPBACK]);
+        let listen = [free_port(), free_port(), free_port()];
+        let of = |name: &str, listen| {
+            let dns = json!({ "dns": format!("{name}:{}", target.port()), "timeout": "2s" });
+            definition(name, listen, dns)
+        };
+        let services = [of("redis", listen[0]), of("known", listen[1]), of("nobody", listen[2])];
+        let stagedoor = Stagedoor::run_under(&wrapper, &services.each_ref(), &[]);
+        assert_eq!((served(listen[0]), served(listen[1])), (b"1".to_vec(), b"1".to_vec()));
+        let asked =
+            ["redis", "known", "nobody.example.test", "nobody"].map(|it| server.asked(it, A));
+        assert!(asked[0] == 0 && asked[1] == 0 && asked[2] > 0 && asked[3] > 0, "{asked:?}");
+        stagedoor.logged("there is no name `nobody`");
+        // Both are read anew each time.
+        std::fs::write(&hosts, "127.0.0.1 localhost\n127.0.0.2 redis\n").unwrap();
+        eventually("the hosts file wins", || {
+            let found = targets(&stagedoor, "redis", "address");
+            (found == [format!("127.0.0.2:{}", target.port())]).then_some(())
+        });
+    });
 }

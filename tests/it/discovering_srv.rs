@@ -5,10 +5,14 @@ use serde_json::json;
 use crate::discovering_names::{
     LOOPBACK, NONSENSE, definition, nonsense, outlast, run, served, service, targets,
 };
+use crate::harness::client::exchange;
 use crate::harness::eventually::eventually;
+use crate::harness::identity::{Asks, Authority, server_config};
 use crate::harness::name_server::{NO_ERROR, NameServer, SRV, offer};
 use crate::harness::port::free_port;
+use crate::harness::speaker::Actor;
 use crate::harness::target::Target;
+use crate::harness::tls_target::TlsTarget;
 
 #[test]
 fn whatever_is_no_list_of_offers_leaves_the_last_good_one_in_force() {
@@ -96,4 +100,54 @@ fn without_load_balancing_the_first_of_the_records_serves() {
     let stagedoor = run(&server, &[&service]);
     assert_eq!(targets(&stagedoor, "redis", "name"), [format!("a.test:{}", first.port())]);
     assert_eq!((served(listen), served(listen)), (b"1".to_vec(), b"1".to_vec()));
+}
+
+#[test]
+fn over_tls_targets_prove_the_name_that_is_written_and_not_the_one_that_a_record_gives() {
+    let (authority, listen) = (Authority::new(), [free_port(), free_port()]);
+    let echo = |name: &str| TlsTarget::echo(server_config(&authority.sign(&[name]), Asks::Nothing));
+    let (real, liar) = (echo("redis.test"), echo("node.test"));
+    let server = NameServer::new();
+    server.has("node.test", 60, &[LOOPBACK]);
+    let of = |service: &str, port, listen| {
+        let name = format!("_{service}._tcp.test");
+        server.says(&name, SRV, vec![offer(&name, 60, [0, 1, port], "node.test")]);
+        let mut definition = definition(service, listen, json!({ "srv": format!("tls://{name}") }));
+        definition["proxy"]["transport"] =
+            json!({ "ssl_ca": authority.file(), "ssl_server_name": "redis.test" });
+        definition
+    };
+    let services = [of("real", real.port(), listen[0]), of("liar", liar.port(), listen[1])];
+    let stagedoor = run(&server, &services.each_ref());
+    assert_eq!(exchange(listen[0], b"hello").0, b"hello");
+    assert_eq!(exchange(listen[1], b"hello").0, b"");
+    stagedoor.logged("its certificate is not for redis.test, but for node.test");
+    let names: Vec<_> = real.seen().into_iter().map(|seen| seen.name).collect();
+    assert_eq!(names, [Some("redis.test".to_owned())]);
+}
+
+#[test]
+fn the_leader_is_found_among_the_hosts_of_records() {
+    let (master, replica) = (Actor::playing("master"), Actor::playing("slave"));
+    let (server, listen) = (NameServer::new(), free_port());
+    server.has("node.test", 0, &[LOOPBACK]);
+    let name = "_redis._tcp.test";
+    let record = |actor: &Actor| {
+        let port = actor.address().rsplit(':').next().unwrap().parse().unwrap();
+        offer(name, 0, [1, 1, port], "node.test")
+    };
+    server.says(name, SRV, vec![record(&replica)]);
+    let mut service = definition("redis", listen, json!({ "srv": name }));
+    service["proxy"]["check_host_against_uptime_tests"] = json!(true);
+    service["uptime_tests"] = json!({ "commands": [
+        { "name": "send", "message": "INFO replication\\r\\n" },
+        { "name": "expect", "message": "role:master" },
+    ] });
+    let stagedoor = run(&server, &[&service]);
+    assert_eq!(self::service(&stagedoor, "redis")["balance"], "leader");
+    server.says(name, SRV, vec![record(&master), record(&replica)]);
+    eventually("the one that joined leads", || {
+        let led_by = self::service(&stagedoor, "redis")["leader"].clone();
+        (led_by == master.address().replace("127.0.0.1", "node.test")).then_some(())
+    });
 }

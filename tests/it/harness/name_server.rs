@@ -56,8 +56,17 @@ pub(crate) struct NameServer {
 impl NameServer {
     /// One that knows no name.
     pub(crate) fn new() -> Self {
+        Self::with(sockets())
+    }
+
+    /// The same at this address, in a network of the test's own.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        let udp = UdpSocket::bind(address).expect("nobody else is in this network");
+        Self::with((udp, TcpListener::bind(address).expect("nobody else is in this network")))
+    }
+
+    fn with((udp, tcp): (UdpSocket, TcpListener)) -> Self {
         let state = Arc::<Mutex<State>>::default();
-        let (udp, tcp) = sockets();
         let address = tcp.local_addr().expect("a bound socket has an address");
         std::thread::spawn({
             let state = Arc::clone(&state);
