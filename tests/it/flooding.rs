@@ -11,6 +11,7 @@ use crate::harness::certificates::Authority;
 use crate::harness::client::{connect, read_to_end};
 use crate::harness::eventually::eventually;
 use crate::harness::port::free_port;
+use crate::harness::service::ending_tls;
 use crate::harness::stagedoor::Stagedoor;
 use crate::harness::target::Target;
 
@@ -111,12 +112,8 @@ fn with_every_target_down_a_crowd_shares_its_lines_and_the_first_has_one_at_once
 #[test]
 fn handshakes_that_fail_by_the_hundred_have_ten_lines_a_second_and_say_how_the_last_did() {
     let (authority, target, listen) = (Authority::new("ca"), Target::echo(), free_port());
-    let stagedoor = Stagedoor::run(&json!({
-        "name": "secure", "listen_port": listen, "listen_address": "127.0.0.1",
-        "protocol": "tls", "domain": "a.test",
-        "certificates": [authority.issue(&["a.test"]).path],
-        "proxy": { "target_url": target.address() },
-    }));
+    let issued = authority.issue(&["a.test"]);
+    let stagedoor = Stagedoor::run(&ending_tls("secure", listen, &issued, &target.address()));
     check(&stagedoor, "TLS", 10, || {
         let mut stream = connect(listen);
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();

@@ -18,16 +18,13 @@ use crate::harness::certificates::{Authority, Issued};
 use crate::harness::client::connect;
 use crate::harness::eventually::eventually;
 use crate::harness::port::free_port;
+use crate::harness::service::ending_tls;
 use crate::harness::stagedoor::Stagedoor;
 use crate::harness::target::Target;
 use crate::harness::tls::{Trust, echoed};
 
 fn definition(listen: u16, issued: &Issued, target: &Target) -> Value {
-    json!({
-        "name": "handshakes", "listen_port": listen, "listen_address": "127.0.0.1",
-        "protocol": "tls", "certificate": [issued.path],
-        "proxy": { "target_url": format!("tcp://{}", target.address()) },
-    })
+    ending_tls("handshakes", listen, issued, &format!("tcp://{}", target.address()))
 }
 
 /// Has the proxy answered it?

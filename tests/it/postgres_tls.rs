@@ -13,6 +13,7 @@ use crate::harness::certificates::{Authority, Issued};
 use crate::harness::client::{Ended, connect, in_single_bytes, read_to_end};
 use crate::harness::port::free_port;
 use crate::harness::postgres::{Postgres, begins_tls_at_once, client};
+use crate::harness::service::ending_tls;
 use crate::harness::stagedoor::Stagedoor;
 use crate::harness::target::Target;
 use crate::harness::tls::{Trust, echoed};
@@ -25,10 +26,7 @@ const TLS_ONLY: &str = "this port speaks TLS only; use sslmode=require or better
 
 /// A service that ends TLS.
 fn ending(listen: u16, issued: &Issued, target: &str) -> Value {
-    json!({
-        "name": "ended", "listen_port": listen, "listen_address": "127.0.0.1", "protocol": "tls",
-        "certificate": issued.path, "proxy": { "target_url": target },
-    })
+    ending_tls("ended", listen, issued, target)
 }
 
 /// One that passes it through to the first target that takes it.

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::harness::eventually::eventually;
 use crate::harness::identity::{Asks, Authority, Identity, server_config};
-use crate::harness::port::free_port;
 use crate::harness::postgres::Postgres;
-use crate::harness::stagedoor::{Stagedoor, stagedoor};
+use crate::harness::service::judged;
+use crate::harness::stagedoor::{Stagedoor, probed};
 use crate::harness::target::Target;
 
 /// A mail server that grants TLS in these words.
@@ -51,17 +51,8 @@ const OFFERS: &str = "250-mail.test\r\n250-STARTTLS\r\n250 HELP\r\n";
 const GRANTS: &str = "220 go ahead\r\n";
 
 fn definition(target: &str, commands: Value, authority: &Authority) -> Value {
-    json!({
-        "name": "checked", "listen_port": free_port(), "listen_address": "127.0.0.1",
-        "proxy": {
-            "target_url": target, "check_host_against_uptime_tests": true,
-            "transport": { "ssl_ca": authority.file() },
-        },
-        "uptime_tests": {
-            "commands": commands,
-            "config": { "interval": "50ms", "fall": 1, "timeout": "5s" },
-        },
-    })
+    let config = json!({ "interval": "50ms", "fall": 1, "timeout": "5s" });
+    judged(target, &json!({ "commands": commands, "config": config }), authority)
 }
 
 fn smtp() -> Value {
@@ -78,9 +69,7 @@ fn plain(identity: &Identity) -> ServerConfig {
 }
 
 fn probe(definition: &Value) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("a.json"), definition.to_string()).unwrap();
-    let output = stagedoor(&["probe", "a.json"], folder.path());
+    let output = probed(definition);
     String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
 }
 

@@ -10,16 +10,13 @@ use serde_json::{Value, json};
 use crate::harness::certificates::{Authority, Issued};
 use crate::harness::client::{connect, in_single_bytes, read_to_end};
 use crate::harness::port::free_port;
+use crate::harness::service::ending_tls;
 use crate::harness::stagedoor::Stagedoor;
 use crate::harness::target::Target;
 use crate::harness::tls::{Trust, echoed};
 
-/// The page's first definition, with an address and a certificate of the test's own.
 fn definition(listen: u16, name: &str, issued: &Issued, target: &Target) -> Value {
-    json!({
-        "name": name, "listen_port": listen, "listen_address": "127.0.0.1", "protocol": "tls",
-        "certificate": [issued.path], "proxy": { "target_url": format!("tcp://{}", target.address()) },
-    })
+    ending_tls(name, listen, issued, &format!("tcp://{}", target.address()))
 }
 
 fn named(mut definition: Value, domain: &str) -> Value {

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::harness::eventually::eventually;
 use crate::harness::identity::{Asks, Authority, Identity, server_config};
-use crate::harness::port::free_port;
-use crate::harness::stagedoor::{Stagedoor, stagedoor};
+use crate::harness::service::judged;
+use crate::harness::stagedoor::{Stagedoor, probed};
 use crate::harness::target::Target;
 use crate::harness::tls_target::TlsTarget;
 
@@ -15,17 +15,8 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// A service with one target and these checks of it, judged by one answer.
 fn definition(target: &str, checks: Value, authority: &Authority) -> Value {
-    json!({
-        "name": "checked", "listen_port": free_port(), "listen_address": "127.0.0.1",
-        "proxy": {
-            "target_url": target, "check_host_against_uptime_tests": true,
-            "transport": { "ssl_ca": authority.file() },
-        },
-        "uptime_tests": {
-            "check_list": checks,
-            "config": { "interval": "50ms", "rise": 1, "fall": 1, "fall_refused": 1 },
-        },
-    })
+    let config = json!({ "interval": "50ms", "rise": 1, "fall": 1, "fall_refused": 1 });
+    judged(target, &json!({ "check_list": checks, "config": config }), authority)
 }
 
 fn ping(url: &str) -> Value {
@@ -48,9 +39,7 @@ fn becomes(stagedoor: &Stagedoor, health: &str) -> String {
 }
 
 fn probe(definition: &Value) -> (Output, String) {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("a.json"), definition.to_string()).unwrap();
-    let output = stagedoor(&["probe", "a.json"], folder.path());
+    let output = probed(definition);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     (output, said)
 }

@@ -20,6 +20,7 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod sentinel;
+pub(crate) mod service;
 pub(crate) mod shelf;
 pub(crate) mod speaker;
 pub(crate) mod stagedoor;

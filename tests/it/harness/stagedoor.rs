@@ -204,6 +204,14 @@ pub(crate) fn stagedoor(arguments: &[&str], folder: &Path) -> Output {
     Command::new(BINARY).args(arguments).current_dir(folder).output().expect("the binary runs")
 }
 
+/// What `stagedoor probe` makes of a definition.
+pub(crate) fn probed(definition: &serde_json::Value) -> Output {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("a.json");
+    std::fs::write(file, definition.to_string()).expect("the folder can be written to");
+    stagedoor(&["probe", "a.json"], folder.path())
+}
+
 fn definition_in(folder: &tempfile::TempDir, index: usize) -> PathBuf {
     let number = if index == 0 { String::new() } else { format!("-{index}") };
     folder.path().join(format!("service{number}.json"))
