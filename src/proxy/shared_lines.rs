@@ -81,6 +81,8 @@ impl SharedLines {
         let colon = if ended.is_empty() { "" } else { ": " };
         let the_last = if client.is_empty() && ended.is_empty() { "" } else { "; the last" };
         log::log!(
+            // Whoever filters lines of sessions means these, too.
+            target: "stagedoor::proxy::outcome",
             reason.level(),
             service = self.service.as_str(),
             listen = self.listen.as_deref(),

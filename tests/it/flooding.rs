@@ -139,3 +139,26 @@ fn targets_that_nobody_reaches_are_told_of_ten_times_a_second_at_most() {
     assert!(line.contains("refused"), "why the last one failed: {line}");
     assert_eq!(service(&stagedoor)["refused_by"]["unreachable"], CLIENTS);
 }
+
+#[test]
+fn a_filter_that_leaves_out_sessions_that_ended_well_leaves_out_what_they_share() {
+    let target = Target::echo();
+    let flooded = |level: &str| {
+        let listen = free_port();
+        let definition = json!({
+            "name": "behind", "listen_port": listen, "listen_address": "127.0.0.1",
+            "enable_proxy_protocol": true, "proxy_protocol_from": ["192.0.2.1"],
+            "proxy": { "target_url": target.address() },
+        });
+        let stagedoor = Stagedoor::run_with(&definition, &["--set", level]);
+        for _ in 0..20 {
+            comes_to_nothing(&mut connect(listen));
+        }
+        stagedoor
+    };
+    // The quiet one's second ends before the other's.
+    let quiet = flooded("log.level=info,stagedoor::proxy::outcome=warn");
+    let loud = flooded("log.level=info");
+    eventually("a line is shared", || (told(&loud, "not believed").1 == 20).then_some(()));
+    assert_eq!(told(&quiet, "not believed"), (0, 0));
+}
