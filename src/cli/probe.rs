@@ -17,12 +17,13 @@ use crate::cli::output;
 use crate::cli::show_probe::{self, Asked};
 use crate::cli::sources::RunArgs;
 use crate::config::address::{self, Spoken};
-use crate::config::check::{Check, Thresholds};
+use crate::config::check::Check;
 use crate::config::load::{self, Loaded};
 use crate::config::model::Service;
 use crate::config::named;
 use crate::config::names::TargetAddress;
 use crate::config::problem::did_you_mean;
+use crate::config::thresholds::Thresholds;
 use crate::config::transport::Transport;
 use crate::discovery::look_up::LookUps;
 use crate::health::dialled;
@@ -171,6 +172,7 @@ fn of_check(args: &ProbeArgs, path: &std::path::Path) -> Result<Chosen, Refused>
         about: None,
         kind,
         timeout: TIMEOUT,
+        keep_open: false,
     });
     let interval = Thresholds::default().interval;
     Ok(Chosen { probes: vec![Probe { asked, check }], interval })
@@ -294,7 +296,8 @@ async fn round(probes: &[Probe], connectors: &Connectors) -> Vec<Transcript> {
         address.map(|address| (host, address))
     }));
     let names = NameBook { names: found.await.into_iter().flatten().collect() };
-    join_all(probes.iter().map(|probe| dialled::probe(&probe.check, &names, connectors))).await
+    let asked = probes.iter().map(|probe| dialled::probe(&probe.check, &names, connectors));
+    join_all(asked).await.into_iter().map(|probed| probed.transcript).collect()
 }
 
 fn print(

@@ -69,6 +69,9 @@ impl Mould {
         });
         let listed = self.listed.iter().map(|one| one.bind(targets, &self.transport, self.header));
         let mut checks: Vec<Check> = of_all.chain(listed).collect();
+        for check in &mut checks {
+            check.keep_open = self.keep_open && check.kind.can_stay_open();
+        }
         if let Some(rank) = &self.rank {
             give_rank(rank, &mut checks);
         }
@@ -104,6 +107,7 @@ impl CommonCheck {
             about: None,
             kind: self.kind.clone(),
             timeout: self.timeout,
+            keep_open: false,
         }
     }
 }
@@ -156,6 +160,7 @@ impl ListedCheck {
             about: None,
             kind: self.kind.clone(),
             timeout: self.timeout,
+            keep_open: false,
         }
     }
 
@@ -198,6 +203,7 @@ impl WitnessList {
                     header: None,
                     kind: CheckKind::Script(witness.script.clone()),
                     timeout: witness.timeout,
+                    keep_open: false,
                 })
             })
         });

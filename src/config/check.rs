@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::config::byte_pattern::BytePattern;
 use crate::config::http_request::HttpRequest;
 use crate::config::names::{TargetAddress, TargetKey};
+use crate::config::thresholds::Thresholds;
 use crate::config::transport::Policy;
 use crate::wire::proxy_header::header::Version;
 
@@ -51,6 +52,8 @@ pub struct Check {
     pub kind: CheckKind,
     /// One deadline over connecting and every step.
     pub timeout: Duration,
+    /// An answer leaves its connection open until the next run, and its end is news.
+    pub keep_open: bool,
 }
 
 /// What a check asks.
@@ -217,25 +220,6 @@ pub enum Operator {
     Greater,
 }
 
-/// `uptime_tests.config`: times and counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Thresholds {
-    /// Between two checks, ±10 %. Default 1 s; 250 ms for services with a leader.
-    pub interval: Duration,
-    /// While a state is changing. Default 100 ms, never more than `interval`.
-    pub fast_interval: Duration,
-    /// While the target is down. Default: `interval`.
-    pub down_interval: Duration,
-    /// Passes in a row that bring a target up that was down. Default 2.
-    pub rise: u32,
-    /// Failures in a row that take a target down. Default 3.
-    pub fall: u32,
-    /// The same for refused connections. Default 3; 1 with a leader.
-    pub fall_refused: u32,
-    /// The same for contradicted checks. Default 1.
-    pub fall_rejected: u32,
-}
-
 // === impl HealthSpec ===
 
 impl HealthSpec {
@@ -253,6 +237,14 @@ impl CheckKind {
     pub fn begins_tls(&self) -> bool {
         match self {
             Self::Script(script) => script.starttls().is_some(),
+            Self::Http(_) | Self::Postgres(_) => false,
+        }
+    }
+
+    /// May it leave its connection open? Those of HTTP and of PostgreSQL end with the answer.
+    pub fn can_stay_open(&self) -> bool {
+        match self {
+            Self::Script(script) => !script.ends_connection(),
             Self::Http(_) | Self::Postgres(_) => false,
         }
     }
@@ -296,14 +288,9 @@ impl Action {
     pub fn captures(&self) -> impl Iterator<Item = &str> {
         let pattern = match self {
             Self::Expect(Matcher::Regex(pattern)) => Some(pattern),
-            Self::Expect(Matcher::Bytes(_))
-            | Self::Send(_)
-            | Self::SendResp(_)
-            | Self::Reject(_)
-            | Self::ExpectClose
-            | Self::Compare(_)
-            | Self::Wait(_)
-            | Self::Starttls(_) => None,
+            Self::Expect(Matcher::Bytes(_)) | Self::Send(_) | Self::SendResp(_) => None,
+            Self::Reject(_) | Self::ExpectClose | Self::Compare(_) => None,
+            Self::Wait(_) | Self::Starttls(_) => None,
         };
         pattern.into_iter().flat_map(|pattern| pattern.regex().capture_names().flatten())
     }
@@ -351,6 +338,11 @@ impl Script {
         self.steps.iter().flat_map(|step| step.action.captures())
     }
 
+    /// Does it see to it that the connection ends?
+    pub fn ends_connection(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::ExpectClose))
+    }
+
     /// The index of the step that begins TLS.
     pub fn starttls(&self) -> Option<usize> {
         self.steps.iter().position(|step| matches!(step.action, Action::Starttls(_)))
@@ -382,19 +374,5 @@ impl Script {
             | Action::Starttls(_) => true,
             Action::Send(_) | Action::SendResp(_) | Action::Wait(_) => false,
         })
-    }
-}
-
-impl Default for Thresholds {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(1),
-            fast_interval: Duration::from_millis(100),
-            down_interval: Duration::from_secs(1),
-            rise: 2,
-            fall: 3,
-            fall_refused: 3,
-            fall_rejected: 1,
-        }
     }
 }

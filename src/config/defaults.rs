@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::config::check::Thresholds;
 use crate::config::environment::Environment;
 use crate::config::model::{LogFormat, Node, SessionLimits};
+use crate::config::thresholds::Thresholds;
 
 /// The built-in node settings.
 pub fn settings(env: &Environment) -> Value {

@@ -189,9 +189,9 @@ mod tests {
         };
         let idle_timeout = Some(Duration::from_secs(limit.into()));
         let health = (checks > 0).then(|| {
-            let thresholds = crate::config::check::Thresholds {
+            let thresholds = crate::config::thresholds::Thresholds {
                 fall: checks.into(),
-                ..crate::config::check::Thresholds::default()
+                ..crate::config::thresholds::Thresholds::default()
             };
             Arc::new(crate::config::check::HealthSpec {
                 checks: Vec::new(),

@@ -49,6 +49,7 @@ pub mod spelling;
 pub mod store;
 pub mod target_file;
 pub mod text;
+pub mod thresholds;
 pub mod tls;
 pub mod toml;
 pub mod transport;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::address::Spoken;
-use crate::config::check::{CheckKind, Script, Template, Thresholds};
+use crate::config::check::{CheckKind, Script, Template};
 use crate::config::names::TargetAddress;
+use crate::config::thresholds::Thresholds;
 use crate::config::transport::{Policy, Transport};
 use crate::wire::proxy_header::header::Version;
 
@@ -30,6 +31,8 @@ pub struct Mould {
     pub rank: Option<Template>,
     /// Times and counts of the checks.
     pub thresholds: Thresholds,
+    /// `uptime_tests.config.keep_open`: connections of checks stay open between runs.
+    pub keep_open: bool,
     /// `uptime_tests.disabled`: no check runs.
     pub unchecked: bool,
 }

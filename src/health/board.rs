@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::check::{Check, Thresholds};
+use crate::config::check::Check;
 use crate::config::model::{Service, Target};
 use crate::config::names::{ServiceName, TargetKey};
+use crate::config::thresholds::Thresholds;
 use crate::health::claims::{Claims, alarm_text};
 use crate::health::doubts::Doubts;
 use crate::health::effect::{Effect, Finished, changed, trouble};

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::check::{Check, CheckKind, HealthSpec, Script, Thresholds};
+use crate::config::check::{Check, CheckKind, HealthSpec, Script};
 use crate::config::model::{Balance, Closing, Pool, Protocol, Service, SessionLimits, Target};
 use crate::config::names::{ListenAddress, ServiceName, TargetAddress, TargetKey};
+use crate::config::thresholds::Thresholds;
 use crate::config::tls::Answers;
 use crate::health::board::ServiceBoard;
 use crate::health::effect::{Effect, Finished};
@@ -38,6 +39,7 @@ pub(crate) fn check_of(target: char, at: char, script: Script) -> Arc<Check> {
         about: None,
         kind,
         timeout,
+        keep_open: false,
     })
 }
 

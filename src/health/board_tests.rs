@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::check::{Check, HealthSpec, Script, Thresholds};
+use crate::config::check::{Check, HealthSpec, Script};
 use crate::config::model::{Balance, Service, Target};
+use crate::config::thresholds::Thresholds;
 use crate::health::board::ServiceBoard;
 use crate::health::board_harness::{Desk, brief, check_of, key, service, with_checks};
 use crate::health::script_harness::{script, send};

@@ -1,24 +1,28 @@
 //! The checker: one a target and check. Probes, reports, and is told when to probe next.
 //!
-//! It holds nothing that matters: restarted, it probes at once. No checker waits for another, and
+//! It holds nothing that matters, but perhaps a connection that its last probe has left open, whose
+//! end makes it probe at once: restarted, it does so too. No checker waits for another, and
 //! the next probe is armed by the end of the one before, never beside it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture,
+};
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::config::check::Check;
 use crate::config::names::ServiceName;
-use crate::health::dialled::probe;
+use crate::health::dialled::{Probed, probe};
 use crate::health::effect::Finished;
-use crate::health::transcript::Transcript;
+use crate::health::kept_connection::{Ends, end};
 use crate::net::connectors::Connectors;
 use crate::net::dial::Destination;
 use crate::net::names::{NameBook, Unresolved};
+use crate::net::peer::Peer;
 use crate::supervise::handle::Recipient;
 
 /// The health supervisor answers in microseconds; it may be being restarted.
@@ -47,6 +51,9 @@ pub struct Checker {
     is_probing: bool,
     /// Somebody asked for a probe while one was running.
     again: bool,
+    /// Waits for the end of the connection that the last probe has left open.
+    watch: Option<SpawnHandle>,
+    ends: Ends,
     /// Numbers the armed ticks, so that one that has been overtaken does nothing.
     armed: u64,
 }
@@ -79,22 +86,44 @@ struct Tick(u64);
 impl Checker {
     /// A checker with these means.
     pub fn new(args: CheckerArgs) -> Self {
-        Self { args, is_probing: false, again: false, armed: 0 }
+        let (is_probing, again, armed) = (false, false, 0);
+        Self { args, is_probing, again, watch: None, ends: Ends::new(), armed }
     }
 
-    fn begin(&mut self, ctx: &mut Context<Self>) {
+    fn begin(&mut self, why: Why, ctx: &mut Context<Self>) {
         self.is_probing = true;
+        if let Some(watch) = self.watch.take() {
+            ctx.cancel_future(watch);
+            self.ends.lasted();
+        }
         let probing = probe_and_report(self.args.clone()).into_actor(self);
-        ctx.spawn(probing.map(|pause, checker, ctx| checker.finish(pause, ctx)));
+        ctx.spawn(probing.map(move |run, checker, ctx| {
+            if why == Why::ConnectionEnded {
+                checker.ends.asked(run.left_open.is_some());
+            }
+            checker.finish(run, ctx);
+        }));
     }
 
-    fn finish(&mut self, pause: Duration, ctx: &mut Context<Self>) {
+    fn finish(&mut self, run: ProbeRun, ctx: &mut Context<Self>) {
         self.is_probing = false;
         if std::mem::take(&mut self.again) {
-            return self.begin(ctx);
+            return self.begin(Why::ItIsTime, ctx);
+        }
+        if let Some(connection) = run.left_open {
+            let ended = end(connection).into_actor(self);
+            let watch = ended.map(|(), checker, ctx| checker.connection_ended(ctx));
+            self.watch = Some(ctx.spawn(watch));
         }
         self.armed += 1;
-        ctx.notify_later(Tick(self.armed), pause);
+        ctx.notify_later(Tick(self.armed), run.pause);
+    }
+
+    fn connection_ended(&mut self, ctx: &mut Context<Self>) {
+        self.watch = None;
+        if self.ends.count() {
+            self.begin(Why::ConnectionEnded, ctx);
+        }
     }
 }
 
@@ -102,7 +131,7 @@ impl Actor for Checker {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.begin(ctx);
+        self.begin(Why::ItIsTime, ctx);
     }
 }
 
@@ -111,7 +140,7 @@ impl Handler<Tick> for Checker {
 
     fn handle(&mut self, tick: Tick, ctx: &mut Self::Context) {
         if tick.0 == self.armed && !self.is_probing {
-            self.begin(ctx);
+            self.begin(Why::ItIsTime, ctx);
         }
     }
 }
@@ -123,15 +152,29 @@ impl Handler<CheckNow> for Checker {
         if self.is_probing {
             self.again = true;
         } else {
-            self.begin(ctx);
+            self.begin(Why::ItIsTime, ctx);
         }
     }
 }
 
-/// One probe and its report. Returns how long to pause before the next.
-async fn probe_and_report(args: CheckerArgs) -> Duration {
+/// Why a probe begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    ItIsTime,
+    ConnectionEnded,
+}
+
+/// A probe that has been reported.
+struct ProbeRun {
+    left_open: Option<Peer>,
+    /// How long to pause before the next.
+    pause: Duration,
+}
+
+/// One probe and its report.
+async fn probe_and_report(args: CheckerArgs) -> ProbeRun {
     let started = Instant::now();
-    let (transcript, at) = probe_where_it_is(&args).await;
+    let (Probed { transcript, left_open }, at) = probe_where_it_is(&args).await;
     let finished = Finished { check: Arc::clone(&args.check), transcript: Arc::new(transcript) };
     let (next, answer) = oneshot::channel();
     args.reports.tell(CheckFinished { service: args.service.clone(), finished, at, next });
@@ -139,19 +182,20 @@ async fn probe_and_report(args: CheckerArgs) -> Duration {
         Ok(Ok(interval)) => interval,
         Ok(Err(_)) | Err(_) => args.interval,
     };
-    pause(interval, started.elapsed(), fastrand::f64())
+    let pause = pause(interval, started.elapsed(), fastrand::f64());
+    ProbeRun { left_open, pause }
 }
 
 /// A probe of whoever is there now: if the name has come to stand for another address meanwhile,
 /// what was heard says nothing of who is there, and must not be counted. Also says where it was.
-async fn probe_where_it_is(args: &CheckerArgs) -> (Transcript, Result<Destination, Unresolved>) {
+async fn probe_where_it_is(args: &CheckerArgs) -> (Probed, Result<Destination, Unresolved>) {
     loop {
         let names = args.names.load_full();
-        let transcript = probe(&args.check, &names, &args.connectors).await;
+        let probed = probe(&args.check, &names, &args.connectors).await;
         let (address, now) = (&args.check.address, args.names.load_full());
         let at = names.resolve(address);
         if now.resolve(address) == at {
-            return (transcript, at);
+            return (probed, at);
         }
     }
 }

@@ -11,8 +11,9 @@
 
 use std::time::Duration;
 
-use crate::config::check::{Action, Check, CheckKind, Script, Step, Thresholds};
+use crate::config::check::{Action, Check, CheckKind, Script, Step};
 use crate::config::replies::{Ends, ends};
+use crate::config::thresholds::Thresholds;
 use crate::health::checker::pause;
 use crate::health::fault::{Fault, FaultKind};
 use crate::health::snapshot::Health;
@@ -327,6 +328,7 @@ mod tests {
             about: None,
             kind,
             timeout: Duration::from_secs(1),
+            keep_open: false,
         }
     }
 

@@ -8,11 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::config::check::{
-    Action, Check, CheckKind, Framing, HealthSpec, Operator, Script, Thresholds,
-};
+use crate::config::check::{Action, Check, CheckKind, Framing, HealthSpec, Operator, Script};
 use crate::config::http_request::HttpRequest;
 use crate::config::model::{Balance, Service};
+use crate::config::thresholds::Thresholds;
 use crate::health::awake::AwakeTime;
 use crate::health::board::ServiceBoard;
 use crate::health::board_harness::{check_of, key, service};
@@ -112,8 +111,9 @@ impl Target {
         let server = tokio::spawn(self.serve(theirs));
         let transcript = match &check.kind {
             CheckKind::Script(script) => {
-                let run = Run { script, target: &check.address, time: &time, connector: None };
-                run_script(ours, run).await
+                let (target, time) = (&check.address, &time);
+                let run = Run { script, target, time, connector: None, keep_open: false };
+                run_script(ours, run).await.0
             }
             CheckKind::Http(request) => run_http(ours, request, &time).await,
             CheckKind::Postgres(_) => panic!("no setting has one"),

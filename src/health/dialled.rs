@@ -20,7 +20,7 @@ use crate::health::postgres_probe::{PostgresRun, run_postgres};
 use crate::health::probe::{Run, run_script};
 use crate::health::securing::agreed;
 use crate::health::transcript::Transcript;
-use crate::health::verdict::{OwnTrouble, Stage, Verdict};
+use crate::health::verdict::{OwnTrouble, Stage, Verdict, Word};
 use crate::net::connect::{Preface, connect};
 use crate::net::connectors::{Connector, Connectors};
 use crate::net::dial::{Destination, DialError, DialFault};
@@ -31,23 +31,47 @@ use crate::wire::proxy_header::header::{Header, Origin, Version};
 use crate::wire::proxy_header::tlv::Tlvs;
 use crate::wire::proxy_header::writer::write;
 
+/// What came of a probe.
+#[derive(Debug)]
+pub struct Probed {
+    /// What was said.
+    pub transcript: Transcript,
+    /// The connection, where it is to be kept: a whole answer has come over it.
+    pub left_open: Option<Peer>,
+}
+
 /// Probes once: on the road that sessions take, to the address that they dial.
-pub async fn probe(check: &Check, names: &NameBook, connectors: &Connectors) -> Transcript {
+pub async fn probe(check: &Check, names: &NameBook, connectors: &Connectors) -> Probed {
     let time = AwakeTime::of(check.timeout);
-    let first = ask(check, (names, connectors), &time).await;
+    let Probed { transcript: first, left_open } = ask(check, (names, connectors), &time).await;
     if time.overslept() >= check.timeout {
         let first = first.overslept(time.overslept());
         let time = AwakeTime::of(check.timeout);
         return ask(check, (names, connectors), &time).await.after(first);
     }
-    let transcript = if is_reset(&first.verdict) {
+    let Probed { transcript, left_open } = if is_reset(&first.verdict) {
         ask(check, (names, connectors), &time).await.after(first)
     } else {
-        first
+        Probed { transcript: first, left_open }
     };
-    match time.overslept() {
+    let transcript = match time.overslept() {
         Duration::ZERO => transcript,
         pause => transcript.overslept(pause),
+    };
+    Probed { transcript, left_open }
+}
+
+// === impl Probed ===
+
+impl Probed {
+    /// It came to nothing before anything was said.
+    fn of_verdict(verdict: Verdict, took: Duration) -> Self {
+        Self { transcript: Transcript::of_verdict(verdict, took), left_open: None }
+    }
+
+    /// What went before belongs to it.
+    fn after(self, first: Transcript) -> Self {
+        Self { transcript: self.transcript.after(first), ..self }
     }
 }
 
@@ -62,19 +86,19 @@ async fn ask(
     check: &Check,
     (names, connectors): (&NameBook, &Connectors),
     time: &AwakeTime,
-) -> Transcript {
+) -> Probed {
     let destination = match names.resolve(&check.address) {
         Ok(destination) => destination,
         Err(error) => {
             let trouble = Verdict::CouldNotRun(OwnTrouble::Name(error.to_string()));
-            return Transcript::of_verdict(trouble, time.elapsed());
+            return Probed::of_verdict(trouble, time.elapsed());
         }
     };
     let connector = match check.tls.as_ref().map(|policy| connectors.of(policy)).transpose() {
         Ok(connector) => connector,
         Err(error) => {
             let trouble = Verdict::CouldNotRun(OwnTrouble::Tls(error.to_string()));
-            return Transcript::of_verdict(trouble, time.elapsed());
+            return Probed::of_verdict(trouble, time.elapsed());
         }
     };
     let header = check.header.map(header_of).unwrap_or_default();
@@ -83,27 +107,33 @@ async fn ask(
     let preface = Preface { header: &header, starttls: None };
     let peer = match connect_in(time, &destination, preface, at_once).await {
         Ok(peer) => peer,
-        Err(error) => return Transcript::of_verdict(of_dial(&error), time.elapsed()),
+        Err(error) => return Probed::of_verdict(of_dial(&error), time.elapsed()),
     };
     let connected = time.elapsed();
     let secured = agreed(&peer).map(|said| (time.elapsed(), said));
-    let transcript = match &check.kind {
+    let (transcript, peer) = match &check.kind {
         CheckKind::Script(script) => {
             let target = check.about.as_ref().unwrap_or(&check.address);
-            let run = Run { script, target, time, connector: connector.as_deref() };
-            run_script(peer, run).await
+            let (connector, keep_open) = (connector.as_deref(), check.keep_open);
+            let run = Run { script, target, time, connector, keep_open };
+            let (transcript, peer) = run_script(peer, run).await;
+            (transcript, Some(peer))
         }
-        CheckKind::Http(request) => run_http(peer, request, time).await,
+        CheckKind::Http(request) => (run_http(peer, request, time).await, None),
         CheckKind::Postgres(asked) => {
             let run = PostgresRun { check: asked, target: &check.address, time };
-            run_postgres(peer, run).await
+            (run_postgres(peer, run).await, None)
         }
     };
+    let has_answer = matches!(transcript.verdict.word(), Word::Leader | Word::NotLeader);
+    let left_open = peer.filter(|_| check.keep_open && has_answer);
     let transcript = match secured {
         Some((at, said)) => transcript.secured(at, said),
         None => transcript,
     };
-    if header.is_empty() { transcript } else { transcript.announced(connected, &header) }
+    let transcript =
+        if header.is_empty() { transcript } else { transcript.announced(connected, &header) };
+    Probed { transcript, left_open }
 }
 
 /// The PROXY header of a connection that is nobody's but ours. Version 1 cannot say so, and says

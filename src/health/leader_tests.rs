@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::check::Thresholds;
 use crate::config::names::{TargetAddress, TargetKey};
+use crate::config::thresholds::Thresholds;
 use crate::health::fault::{Fault, FaultKind, FaultStep};
 use crate::health::leader::{Alarm, Change, LeaderRule, Ruling, Said, Why};
 use crate::health::snapshot::Health;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use crate::config::check::{Check, Script, Thresholds, Witnesses};
+use crate::config::check::{Check, Script, Witnesses};
+use crate::config::thresholds::Thresholds;
 use crate::health::board_harness::{address, check_of};
 use crate::health::leader::{Alarm, Change, Ruling, Why};
 use crate::health::leader_tests::{Play, key, verdict};

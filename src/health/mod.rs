@@ -34,6 +34,7 @@ pub mod found;
 pub mod framing;
 pub mod http_probe;
 pub mod kept;
+pub mod kept_connection;
 #[cfg(test)]
 mod kept_tests;
 pub mod lapse;

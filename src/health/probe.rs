@@ -40,10 +40,13 @@ pub struct Run<'a> {
     pub time: &'a AwakeTime,
     /// For a script that begins TLS.
     pub connector: Option<&'a Connector>,
+    /// No farewell is said: it could end the connection.
+    pub keep_open: bool,
 }
 
-/// Runs a script over `stream`, which is connected, and says what happened.
-pub async fn run_script<S>(stream: S, run: Run<'_>) -> Transcript
+/// Runs a script over `stream`, which is connected, and says what happened; the stream is left as
+/// it is then.
+pub async fn run_script<S>(stream: S, run: Run<'_>) -> (Transcript, S)
 where
     S: Talking,
 {
@@ -57,8 +60,10 @@ where
     let took = run.time.elapsed();
     probe.rank();
     probe.recorder.decided();
-    probe.bid_farewell(farewell).await;
-    probe.recorder.finish(took, verdict)
+    if !run.keep_open {
+        probe.bid_farewell(farewell).await;
+    }
+    (probe.recorder.finish(took, verdict), probe.stream)
 }
 
 /// A run that is under way.

@@ -26,11 +26,13 @@ const MASTER: &[u8] = b"$11\r\nrole:master\r\n";
 /// Runs a script over `stream`, with `TIMEOUT` from now.
 async fn probe<S: Talking>(stream: S, script: &Script) -> Transcript {
     let target = TargetAddress::Ip("127.0.0.1:7001".parse().unwrap());
+    let time = AwakeTime::of(TIMEOUT);
     run_script(
         stream,
-        Run { script, target: &target, time: &AwakeTime::of(TIMEOUT), connector: None },
+        Run { script, target: &target, time: &time, connector: None, keep_open: false },
     )
     .await
+    .0
 }
 
 /// Runs the page's script against a peer that does as `serve` says.
@@ -307,8 +309,14 @@ async fn an_answer_that_we_were_late_to_read_still_counts() {
     let target = TargetAddress::Ip("127.0.0.1:7001".parse().unwrap());
     let time = AwakeTime::of(TIMEOUT);
     tokio::time::advance(TIMEOUT * 3).await;
-    let run = Run { script: &the_pages_script(), target: &target, time: &time, connector: None };
-    let transcript = run_script(Hesitant(ours, false), run).await;
+    let run = Run {
+        script: &the_pages_script(),
+        target: &target,
+        time: &time,
+        connector: None,
+        keep_open: false,
+    };
+    let transcript = run_script(Hesitant(ours, false), run).await.0;
     assert_eq!(transcript.verdict, Verdict::Passed, "{transcript}");
 }
 

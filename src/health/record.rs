@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::check::{Check, Thresholds};
+use crate::config::check::Check;
 use crate::config::names::TargetKey;
+use crate::config::thresholds::Thresholds;
 use crate::health::lapse::Lapse;
 use crate::health::rank::Rank;
 use crate::health::snapshot::Health;

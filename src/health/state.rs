@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use crate::config::check::Thresholds;
+use crate::config::thresholds::Thresholds;
 use crate::health::fault::FaultKind;
 use crate::health::snapshot::Health;
 use crate::health::verdict::Verdict;

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::check::{Action, Check, CheckKind, Template, Thresholds, Witnesses};
+use crate::config::check::{Action, Check, CheckKind, Template, Witnesses};
 use crate::config::names::TargetKey;
+use crate::config::thresholds::Thresholds;
 use crate::health::fault::FaultKind;
 use crate::health::record::{CheckRecord, GRACE};
 use crate::health::support::Support;

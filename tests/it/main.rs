@@ -36,6 +36,7 @@ mod formats;
 mod handshaking;
 mod holding;
 mod inheriting;
+mod keeping_open;
 mod meaning;
 mod mutual;
 mod mutual_table;

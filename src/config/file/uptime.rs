@@ -191,8 +191,8 @@ pub struct UptimeConfig {
     pub fall_rejected: Option<u32>,
     /// Whether the end of a reply is known from RESP framing. Default: found out.
     pub framing: Option<WrittenFraming>,
-    /// Keep one connection open between two runs of a check.
-    #[schemars(extend("x-later" = true))]
+    /// A check that is answered leaves its connection open until its next run; where that ends, the
+    /// target is asked at once. Default: false.
     pub keep_open: Option<bool>,
 }
 

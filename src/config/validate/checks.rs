@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::address::Spoken;
-use crate::config::check::{CheckKind, Framing, Script, Thresholds};
+use crate::config::check::{CheckKind, Framing, Script};
 use crate::config::file::scalars::Timeout;
 use crate::config::file::uptime::{UptimeConfig, UptimeTests, WrittenCheck, WrittenFraming};
 use crate::config::model::Target;
@@ -13,6 +13,7 @@ use crate::config::mould::{CommonCheck, ListedCheck};
 use crate::config::parameters::Holes;
 use crate::config::place::KeyPath;
 use crate::config::problem::did_you_mean;
+use crate::config::thresholds::Thresholds;
 use crate::config::transport::Transport;
 use crate::config::validate::asked::{Asked, AskedKind, asked};
 use crate::config::validate::http;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::check::{Check, HealthSpec};
+use crate::config::check::{Check, CheckKind, HealthSpec};
 use crate::config::discovery::Discovery;
 use crate::config::file::uptime::UptimeTests;
 use crate::config::model::{Balance, Pool};
@@ -49,6 +49,7 @@ pub fn mould(
     mould.witnesses = witness::settle(uptime, pool, around.transport, around.holes, report);
     mould.rank = rank::settle(uptime.rank.as_ref(), pool, &list, around.holes, report);
     mould.thresholds = checks::thresholds(uptime.config.as_ref(), led, report);
+    mould.keep_open = keep_open(uptime, &mould, report);
     tell_of_unchecked(pool, &mould, report);
     if !around.are_found {
         let health = mould.health(&pool.targets);
@@ -57,6 +58,19 @@ pub fn mould(
         transport::tell_of_idle(around.transport, &pool.targets, &asked, report);
     }
     mould
+}
+
+fn keep_open(uptime: &UptimeTests, mould: &Mould, report: &mut Report<'_>) -> bool {
+    let is_written = uptime.config.as_ref().and_then(|config| config.keep_open).unwrap_or(false);
+    let mut kinds =
+        mould.for_all.iter().map(|one| &one.kind).chain(mould.listed.iter().map(|one| &one.kind));
+    let is_asked = mould.for_all.is_some() || !mould.listed.is_empty();
+    if is_written && is_asked && !kinds.any(CheckKind::can_stay_open) {
+        let at = KeyPath::dotted("uptime_tests.config.keep_open");
+        let what = "the connection of every check here ends with its answer: this does nothing";
+        report.warning(&at, what, "take it out, or write a check as commands");
+    }
+    is_written
 }
 
 fn tell_of_unchecked(pool: &Pool, mould: &Mould, report: &mut Report<'_>) {
