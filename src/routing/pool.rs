@@ -1,7 +1,7 @@
 //! The pool: a service's targets with their live counts, shared by every router.
 //!
 //! A pool outlives routers, reloads and panics: it sits behind an `Arc` above them all. A target
-//! that stays through a reload keeps its `Member`, and with it its count.
+//! that stays through a reload keeps its counts, whatever else of it has changed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +22,12 @@ pub struct Pool {
 #[derive(Debug)]
 pub struct Member {
     target: Target,
+    counts: Arc<Counts>,
+}
+
+/// What is counted of a target, of all pools that have had it.
+#[derive(Debug, Default)]
+struct Counts {
     live: AtomicUsize,
     total: AtomicU64,
 }
@@ -35,14 +41,17 @@ pub struct Lease {
 // === impl Pool ===
 
 impl Pool {
-    /// Compiles a pool. Targets that `previous` has too, unchanged, keep their counts.
+    /// Compiles a pool. Targets that `previous` has too keep their counts: another weight or a
+    /// renewed certificate makes nobody of its sessions leave.
     pub fn compile(spec: &PoolSpec, previous: Option<&Self>) -> Self {
         let before = previous.map_or(&[][..], |previous| &previous.members);
         let before: HashMap<&TargetKey, &Arc<Member>> =
             before.iter().map(|member| (&member.target.key, member)).collect();
         let kept = |target: &Target| {
-            let member = before.get(&target.key).filter(|member| member.target == *target)?;
-            Some(Arc::clone(member))
+            let member = before.get(&target.key)?;
+            let is_same = member.target == *target;
+            let changed = || Member { target: target.clone(), counts: Arc::clone(&member.counts) };
+            Some(if is_same { Arc::clone(member) } else { Arc::new(changed()) })
         };
         let members = spec
             .targets
@@ -87,7 +96,7 @@ impl Pool {
 
 impl Member {
     fn new(target: Target) -> Self {
-        Self { target, live: AtomicUsize::new(0), total: AtomicU64::new(0) }
+        Self { target, counts: Arc::default() }
     }
 
     /// The target.
@@ -97,12 +106,12 @@ impl Member {
 
     /// Sessions that hold a lease now.
     pub fn live(&self) -> usize {
-        self.live.load(Ordering::Relaxed)
+        self.counts.live.load(Ordering::Relaxed)
     }
 
     /// Leases ever given.
     pub fn total(&self) -> u64 {
-        self.total.load(Ordering::Relaxed)
+        self.counts.total.load(Ordering::Relaxed)
     }
 }
 
@@ -110,8 +119,8 @@ impl Member {
 
 impl Lease {
     fn on(member: Arc<Member>) -> Self {
-        member.live.fetch_add(1, Ordering::Relaxed);
-        member.total.fetch_add(1, Ordering::Relaxed);
+        member.counts.live.fetch_add(1, Ordering::Relaxed);
+        member.counts.total.fetch_add(1, Ordering::Relaxed);
         Self { member }
     }
 
@@ -123,7 +132,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.member.live.fetch_sub(1, Ordering::Relaxed);
+        self.member.counts.live.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -175,10 +184,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_target_that_stays_keeps_its_count_and_a_changed_one_starts_anew() {
+    fn a_target_that_stays_keeps_its_counts_also_where_it_has_changed() {
         let old = pool(Balance::First, &[1, 1]);
-        let _lease = (old.lease(0), old.lease(1));
-        let new = Pool::compile(pool(Balance::First, &[1, 7]).spec(), Some(&old));
-        assert_eq!(new.members().iter().map(|m| m.live()).collect::<Vec<_>>(), [1, 0]);
+        let leases = [old.lease(0), old.lease(1)];
+        let new = Pool::compile(pool(Balance::First, &[1, 7, 1]).spec(), Some(&old));
+        let live = || new.members().iter().map(|member| member.live()).collect::<Vec<_>>();
+        assert_eq!(live(), [1, 1, 0]);
+        assert_eq!(new.members()[1].target().weight.get(), 7);
+        drop((leases, new.lease(1)));
+        assert_eq!((live(), new.members()[1].total()), (vec![0, 0, 0], 2));
     }
 }

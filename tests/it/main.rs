@@ -65,6 +65,7 @@ mod relaying;
 mod reloading;
 mod remembering;
 mod renewing;
+mod renewing_found;
 mod renewing_targets;
 mod reporting;
 mod settings;

@@ -32,6 +32,8 @@ fn what_is_shown_to_targets_is_renewed_and_they_stay_up() {
         },
     }));
     eventually("the target is up", || (first_target(&stagedoor)["health"] == "up").then_some(()));
+    // The log is read a little later than it is written.
+    stagedoor.logged("is up: passed");
     let mark = stagedoor.mark();
     rename_over(&file, &second.pem());
     stagedoor.logged_after(mark, r#"certificate for * of service "checked" renewed: client"#);
