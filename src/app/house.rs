@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::app::hired::Discoverers;
 use crate::app::limits::Shortage;
+use crate::app::service_manager::ServiceManager;
 use crate::config::model::{Model, Node};
 use crate::config::names::{ListenAddress, ServiceName};
 use crate::config::origin::Origin;
@@ -60,6 +61,8 @@ pub struct House {
     pub started: Instant,
     /// Every listening socket.
     pub sockets: SocketTable,
+    /// Who has started us, and wants to know how we are.
+    pub manager: ServiceManager,
     /// The services in force.
     pub live: LiveCell,
     /// What is known of their targets.
@@ -121,6 +124,7 @@ impl House {
             generation: Arc::default(),
             started: Instant::now(),
             sockets: SocketTable::default(),
+            manager: ServiceManager::default(),
             live: LiveCell::default(),
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             names: Arc::default(),
@@ -142,6 +146,15 @@ impl House {
                 restarts: node.supervision.intensity.get(),
                 window: node.supervision.window,
             },
+        }
+    }
+
+    /// What is served, for people.
+    pub fn services_in_words(&self) -> String {
+        match self.model.load().services.len() {
+            0 => "no service is active, nothing is served".to_owned(),
+            1 => "1 service".to_owned(),
+            several => format!("{several} services"),
         }
     }
 

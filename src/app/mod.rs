@@ -4,9 +4,11 @@ pub mod run;
 
 pub mod answers;
 pub mod certificates;
+pub mod control_socket;
 pub mod rediscoverer;
 pub mod reload;
 pub mod remembering;
+pub mod service_manager;
 pub mod shutdown;
 pub mod signals;
 pub mod tree;

@@ -58,6 +58,7 @@ impl Reloader {
             return;
         }
         self.served = std::mem::take(&mut self.waiting);
+        self.args.house.manager.reloading();
         let reloading = reload(self.args.clone()).into_actor(self);
         ctx.spawn(reloading.map(|result, reloader, ctx| reloader.finish(&result, ctx)));
     }
@@ -73,6 +74,9 @@ impl Reloader {
             }
             Err(problems) => log::error!("reload refused, nothing was changed:\n{problems}"),
         }
+        let services = self.args.house.services_in_words();
+        let refused = if result.is_err() { "; the last reload was refused" } else { "" };
+        self.args.house.manager.ready(&format!("{services}{refused}"));
         for request in std::mem::take(&mut self.served) {
             // Whoever asked may have gone away.
             drop(request.reply.send(result.clone()));

@@ -11,19 +11,19 @@ use anyhow::anyhow;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::control::{ControlArgs, ControlServer, ControlSocket};
-use crate::app::answers::{Answerer, AnswererArgs};
+use crate::app::answers::AnswererArgs;
 use crate::app::apply::apply;
 use crate::app::certificates::{Certificates, CertificatesArgs};
 use crate::app::closing::Closer;
 use crate::app::house::House;
 use crate::app::rediscoverer::{Rediscoverer, RediscovererArgs};
 use crate::app::reload::{Reload, Reloader, ReloaderArgs};
+use crate::app::service_manager::ServiceManager;
 use crate::app::signals::Asked;
 use crate::app::tree::RunningTree;
-use crate::app::{limits, shutdown, signals};
+use crate::app::{control_socket, limits, shutdown, signals};
 use crate::config::load::Sources;
-use crate::config::model::{Model, Node};
+use crate::config::model::Node;
 use crate::config::origin::Configuration;
 use crate::discovery::look_up::LookUps;
 use crate::discovery::resolver::{NameMoved, Resolver, ResolverArgs};
@@ -31,8 +31,11 @@ use crate::health::lapse::LeaderChanged;
 use crate::health::publisher::{Publisher, TargetLeads};
 use crate::health::staff::Staff;
 use crate::health::supervisor::{HealthArgs, HealthSupervisor, HostMoved, TargetLost};
+use crate::net::inherited;
+use crate::net::listen::Bound;
 use crate::proxy::desk::Desk;
 use crate::proxy::router::Router;
+use crate::proxy::sockets::SocketTable;
 use crate::supervise::arbiters::{Slots, Subscription};
 use crate::supervise::child::ChildSpec;
 use crate::supervise::handle::{Recipient, Ref};
@@ -46,6 +49,8 @@ use crate::telemetry::log::LogControl;
 
 /// What is logged last is written within this.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Beyond `shutdown.timeout`, an orderly end takes at most this.
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
 const GAVE_UP: u8 = 70;
 /// So many arbiters of one slot may hang for good, each with its thread, before the process is
 /// better started anew.
@@ -57,10 +62,12 @@ pub fn run(configuration: Configuration, sources: Sources, log: &LogControl) -> 
     crate::supervise::panics::install_hook();
     let logging = log.clone();
     // actix would make the runtime by itself, and panic if it cannot.
+    // First of all: they are known by their numbers.
+    let inherited = inherited::take();
     let code =
         Builder::new_current_thread().enable_all().build().map_err(waiting).and_then(|runtime| {
             let system = System::with_tokio_rt(move || runtime);
-            system.block_on(live(configuration, sources, logging))
+            system.block_on(live(configuration, sources, logging, inherited))
         });
     let code = code.unwrap_or_else(|error| {
         log::error!("cannot start: {error}");
@@ -90,19 +97,27 @@ async fn live(
     configuration: Configuration,
     sources: Sources,
     log: LogControl,
+    inherited: Vec<Bound>,
 ) -> anyhow::Result<u8> {
     let Configuration { model, origin } = configuration;
     let mut asked = signals::catch()?;
     let (gave_up, mut given_up) = mpsc::unbounded_channel();
-    let process = Process::start(&model.node, sources, log, gave_up).await?;
+    let process = Process::start(&model.node, sources, log, (gave_up, inherited)).await?;
     {
         let _turn = process.house.applying.lock().await;
         apply(&process.house, &process.closer, Arc::clone(&model)).await?;
         process.house.origin.store(origin);
     }
-    let control = process.open_control_socket(&model.node).await;
+    for local in process.house.sockets.unclaimed() {
+        log::warn!("LISTEN_FDS: no service listens at {local}, where its clients wait in vain");
+    }
+    let control =
+        control_socket::open(&model.node, process.root.handle(), process.answerer_args()).await;
     let level = if model.services.is_empty() { log::Level::Warn } else { log::Level::Info };
-    log::log!(level, "ready: {}, process {}", services_in_words(&model), std::process::id());
+    let services = process.house.services_in_words();
+    log::log!(level, "ready: {services}, process {}", std::process::id());
+    process.house.manager.ready(&services);
+    actix_rt::spawn(process.house.manager.clone().keep_alive());
     let code = loop {
         tokio::select! {
             Some(what) = asked.recv() => match what {
@@ -123,14 +138,6 @@ async fn live(
     }
     log::info!("stopped");
     Ok(code)
-}
-
-fn services_in_words(model: &Model) -> String {
-    match model.services.len() {
-        0 => "no service is active, nothing is served".to_owned(),
-        1 => "1 service".to_owned(),
-        several => format!("{several} services"),
-    }
 }
 
 fn give_up_over_hung_threads(gave_up: mpsc::UnboundedSender<GaveUp>) -> Recipient<SlotReplaced> {
@@ -161,7 +168,7 @@ impl Process {
         node: &Node,
         sources: Sources,
         log: LogControl,
-        gave_up: mpsc::UnboundedSender<GaveUp>,
+        (gave_up, inherited): (mpsc::UnboundedSender<GaveUp>, Vec<Bound>),
     ) -> anyhow::Result<Self> {
         let workers = u16::try_from(node.workers.get()).unwrap_or(u16::MAX);
         let ids = (0..workers).map(SlotId::Data).chain([SlotId::Control]);
@@ -175,7 +182,11 @@ impl Process {
         let groups = [group("data"), group("checkers"), group("discovery")];
         let rediscoverer = Ref::vacant("rediscoverer");
         let handles = groups.each_ref().map(|group| group.handle().clone());
-        let house = House::new(node, log, handles, rediscoverer.recipient());
+        let house = House {
+            sockets: SocketTable::new(inherited),
+            manager: ServiceManager::of_environment(),
+            ..House::new(node, log, handles, rediscoverer.recipient())
+        };
         let closer = Closer {
             live: Arc::clone(&house.live),
             snapshot: Arc::clone(&house.snapshot),
@@ -326,48 +337,13 @@ impl Process {
         house.routers.iter().enumerate().map(spec).collect()
     }
 
-    /// Opens the control socket, or says why this process runs without one.
-    async fn open_control_socket(&self, node: &Node) -> Option<Arc<ControlSocket>> {
-        let path = node.control_socket.as_ref()?;
-        let socket = match ControlSocket::bind(path) {
-            Ok(socket) => Arc::new(socket),
-            Err(error) => {
-                let path = path.display();
-                let why = if error.kind() == io::ErrorKind::AddrInUse {
-                    "another stagedoor answers there".to_owned()
-                } else {
-                    error.to_string()
-                };
-                log::warn!(
-                    "no control socket at {path}: {why}; this process runs without one, and \
-                     status, tree, reload and restart do not reach it. Give it one of its own with \
-                     --set admin.socket=PATH"
-                );
-                return None;
-            }
-        };
-        let answers = Ref::vacant("answers");
+    fn answerer_args(&self) -> AnswererArgs {
         let tree = RunningTree { root: Arc::clone(&self.root), slots: Arc::clone(&self.slots) };
-        let args = AnswererArgs {
+        AnswererArgs {
             house: self.house.clone(),
             reloader: self.reloader.clone(),
             tree: Arc::new(tree),
-        };
-        let control = ControlArgs { socket: Arc::clone(&socket), commands: answers.recipient() };
-        let specs = [
-            ChildSpec::new(&answers, SlotId::Control, move |_| Answerer::new(args.clone())),
-            ChildSpec::new(&Ref::vacant("control"), SlotId::Control, move |_| {
-                ControlServer::new(control.clone())
-            }),
-        ];
-        for spec in specs {
-            let spec = spec.intensity(self.house.intensity).on_give_up(GiveUp::Park);
-            if !matches!(self.root.handle().ask(StartChild(spec)).await, Ok(true)) {
-                log::error!("the control socket could not be started");
-            }
         }
-        log::info!("control socket at {}", path.display());
-        Some(socket)
     }
 
     fn reload(&self) {
@@ -378,6 +354,7 @@ impl Process {
     /// Drains, or ends at once when asked to stop a second time.
     async fn stop(&self, asked: &mut mpsc::UnboundedReceiver<Asked>) {
         let limit = self.house.model.load().node.shutdown_timeout;
+        self.house.manager.stopping(limit + STOPS_WITHIN);
         let again = async {
             while let Some(what) = asked.recv().await {
                 if what == Asked::Stop {

@@ -128,7 +128,7 @@ struct Explained<'a>(&'a io::Error);
 // === impl Bound ===
 
 impl Bound {
-    /// Takes over a socket that already listens: handed over by the old binary or by systemd.
+    /// Takes over a socket that already listens.
     pub fn adopt(fd: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
         let local = Endpoint::from_kernel(Some(rustix::net::getsockname(&fd)?));
@@ -138,6 +138,19 @@ impl Bound {
     /// Where it listens: with the real port if port 0 was asked for.
     pub fn local(&self) -> &Endpoint {
         &self.local
+    }
+
+    /// Is it what `address` asks for?
+    pub fn is_at(&self, address: &ListenAddress) -> bool {
+        match (address, &self.local) {
+            (ListenAddress::AnyOnPort(port), Endpoint::Ip(local)) => {
+                local.ip().is_unspecified() && local.port() == *port
+            }
+            (ListenAddress::Ip(asked), local @ Endpoint::Ip(_)) => Endpoint::from(*asked) == *local,
+            (ListenAddress::Unix(path), Endpoint::Unix(local)) => local.as_ref() == Some(path),
+            (ListenAddress::AnyOnPort(_) | ListenAddress::Ip(_), Endpoint::Unix(_))
+            | (ListenAddress::Unix(_), Endpoint::Ip(_)) => false,
+        }
     }
 
     /// A duplicate for an acceptor (or for the next binary): the same accept queue.

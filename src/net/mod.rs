@@ -12,6 +12,7 @@ pub mod dial;
 pub mod endpoint;
 pub mod hello;
 pub mod http;
+pub mod inherited;
 pub mod listen;
 pub mod names;
 pub mod peer;

@@ -14,9 +14,25 @@ use crate::net::tuning::Tuning;
 
 /// Every listening socket. Cheap to clone; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct SocketTable(Arc<Mutex<BTreeMap<ListenAddress, Arc<Bound>>>>);
+pub struct SocketTable {
+    table: Arc<Mutex<BTreeMap<ListenAddress, Arc<Bound>>>>,
+    /// Those that were bound by somebody else, who keeps them too: they are never given up.
+    inherited: Arc<[Arc<Bound>]>,
+}
 
 impl SocketTable {
+    /// A table in which nothing is bound, but what others have bound for us.
+    pub fn new(inherited: Vec<Bound>) -> Self {
+        Self { table: Arc::default(), inherited: inherited.into_iter().map(Arc::new).collect() }
+    }
+
+    /// Where those of others listen that no address leads to.
+    pub fn unclaimed(&self) -> Vec<Endpoint> {
+        let table = self.lock();
+        let is_claimed = |one: &&Arc<Bound>| !table.values().any(|bound| Arc::ptr_eq(bound, one));
+        self.inherited.iter().filter(is_claimed).map(|bound| bound.local().clone()).collect()
+    }
+
     /// Binds every one of `addresses` that is not bound yet: all of them or none.
     ///
     /// # Errors
@@ -32,8 +48,8 @@ impl SocketTable {
         let (mut bound, mut errors) = (Vec::new(), Vec::new());
         // Not under the lock: listeners that are restarted meanwhile borrow from the table.
         for (address, tuning) in missing {
-            match bind(address, &tuning) {
-                Ok(socket) => bound.push((address.clone(), Arc::new(socket))),
+            match self.bind(address, &tuning) {
+                Ok(socket) => bound.push((address.clone(), socket)),
                 Err(error) => errors.push(error),
             }
         }
@@ -42,6 +58,16 @@ impl SocketTable {
         }
         self.lock().extend(bound);
         Ok(())
+    }
+
+    fn bind(&self, address: &ListenAddress, tuning: &Tuning) -> Result<Arc<Bound>, BindError> {
+        let Some(bound) = self.inherited.iter().find(|bound| bound.is_at(address)) else {
+            return bind(address, tuning).map(Arc::new);
+        };
+        match bound.tune(tuning) {
+            Ok(()) => Ok(Arc::clone(bound)),
+            Err(source) => Err(BindError { address: address.clone(), source }),
+        }
     }
 
     /// The socket bound for `address`.
@@ -73,6 +99,6 @@ impl SocketTable {
 
     /// A table is sound whatever panicked beside it: every change is one call of `BTreeMap`.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ListenAddress, Arc<Bound>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -82,7 +82,9 @@ fn a_process_whose_arbiters_hang_for_good_one_after_the_other_exits_with_70() {
     let (mut stagedoor, _) = start(&settings);
     for hung in 1..=8 {
         eventually("it is there", || stagedoor.hit("router/1", "hang:60000").then_some(()));
-        stagedoor.logged(&format!("arbiter replaced generation={hung} hung={hung}"));
+        let line = stagedoor.logged(&format!(" generation={hung} "));
+        assert!(line.contains("arbiter replaced"), "{line}");
+        assert!(line.contains(&format!(" hung={hung}")), "{line}");
     }
     assert_eq!(stagedoor.ended().code(), Some(70));
     stagedoor.logged("8 of its arbiters hang");

@@ -68,6 +68,7 @@ mod renewing;
 mod renewing_found;
 mod renewing_targets;
 mod reporting;
+mod service_manager;
 mod settings;
 mod shipped;
 mod starttls;
