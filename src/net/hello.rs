@@ -21,8 +21,9 @@ const LARGEST: usize = 64 * 1024;
 
 /// A client's first message.
 pub struct Hello {
-    /// What rustls made of it, to go on with if TLS is ended here.
-    pub accepted: Accepted,
+    /// What rustls made of it, to go on with if TLS is ended here. It is as large as a connection,
+    /// and in a box so that nothing around it is.
+    pub accepted: Box<Accepted>,
     /// The bytes themselves, to pass on if it is not.
     pub bytes: Vec<u8>,
     /// The name that is asked for (SNI), as it was sent; rustls takes an IP address for none.
@@ -67,15 +68,18 @@ pub enum Alert {
 /// # Errors
 /// There is none.
 pub async fn read_hello(client: &Socket) -> Result<Hello, HelloFault> {
-    let (mut acceptor, mut bytes) = (Acceptor::default(), Vec::new());
+    let (mut acceptor, mut bytes) = (None, Vec::new());
     let (mut requests, mut is_hello) = (Requests::default(), false);
-    let mut chunk = vec![0; CHUNK].into_boxed_slice();
     loop {
-        let count = poll_fn(|cx| client.poll_recv(cx, &mut chunk)).await?;
+        // Whoever is silent has no room held for them.
+        client.readable().await;
+        if bytes.len() == bytes.capacity() {
+            bytes.reserve_exact(CHUNK);
+        }
+        let count = poll_fn(|cx| client.poll_append(cx, &mut bytes)).await?;
         if count == 0 {
             return Err(if bytes.is_empty() { HelloFault::Silent } else { HelloFault::Cut });
         }
-        bytes.extend_from_slice(&chunk[..count]);
         if bytes.len() > LARGEST {
             return Err(HelloFault::NotTls("it is too large".to_owned()));
         }
@@ -95,7 +99,8 @@ pub async fn read_hello(client: &Socket) -> Result<Hello, HelloFault> {
                 }
             }
         }
-        if let Some(accepted) = accept(&mut acceptor, &mut unread, client).await? {
+        let acceptor = acceptor.get_or_insert_with(Box::<Acceptor>::default);
+        if let Some(accepted) = accept(acceptor, &mut unread, client).await? {
             debug_assert!(unread.is_empty(), "rustls has taken everything that was read");
             return Ok(Hello::of(accepted, bytes, requests.tls));
         }
@@ -107,14 +112,14 @@ async fn accept(
     acceptor: &mut Acceptor,
     unread: &mut &[u8],
     client: &Socket,
-) -> Result<Option<Accepted>, HelloFault> {
+) -> Result<Option<Box<Accepted>>, HelloFault> {
     while !unread.is_empty() {
         if let Err(error) = acceptor.read_tls(unread) {
             return Err(HelloFault::NotTls(error.to_string()));
         }
         match acceptor.accept() {
             Ok(None) => {}
-            Ok(Some(accepted)) => return Ok(Some(accepted)),
+            Ok(Some(accepted)) => return Ok(Some(Box::new(accepted))),
             Err((error, mut alert)) => {
                 let mut answer = Vec::new();
                 alert.write_all(&mut answer)?;
@@ -149,10 +154,27 @@ async fn send(client: &Socket, bytes: &[u8]) -> io::Result<()> {
 }
 
 impl Hello {
-    fn of(accepted: Accepted, bytes: Vec<u8>, after_request: bool) -> Self {
+    fn of(accepted: Box<Accepted>, bytes: Vec<u8>, after_request: bool) -> Self {
         let hello = accepted.client_hello();
         let name = hello.server_name().map(str::to_owned);
         let alpn = hello.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
         Self { accepted, bytes, name, alpn, after_request }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::net::loopback;
+
+    #[tokio::test]
+    async fn little_is_held_for_a_client_that_says_nothing() {
+        let (_client, socket) = loopback::tcp().await;
+        let mut reading = Box::pin(read_hello(&socket));
+        let size = size_of_val(&*reading);
+        assert!(size <= 2048, "{size} bytes are held for every client that is silent");
+        assert!(reading.as_mut().now_or_never().is_none());
     }
 }

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
@@ -59,6 +60,20 @@ impl Socket {
     pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.poll_read_with(cx, buffer.len(), |fd| {
             rustix::net::recv(fd, &mut *buffer, RecvFlags::empty()).map(|(count, _)| count)
+        })
+    }
+
+    /// Reads behind what is in `buffer`, as far as that has room, which it must have; 0 is the end
+    /// of the stream.
+    pub fn poll_append(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        let room = buffer.capacity() - buffer.len();
+        self.poll_read_with(cx, room, |fd| {
+            rustix::net::recv(fd, spare_capacity(buffer), RecvFlags::empty())
+                .map(|(_, count)| count)
         })
     }
 

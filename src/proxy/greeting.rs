@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::server::Accepted;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::StartHandshake;
@@ -115,7 +116,14 @@ pub async fn greet(
     let name = hello.name.take();
     let is_promised = hello.after_request && !live.service().ends_tls();
     let starttls = is_promised.then_some(Starttls::Postgres);
-    let (client, said) = end_tls(client, hello, &live, until).await?;
+    let (client, said) = if live.service().ends_tls() {
+        // Nobody else has to hear it, and a session that lives for long is made behind it.
+        drop(hello.bytes);
+        // A client that is passed through must not be as large as one whose TLS is ended.
+        (Box::pin(end_tls(client, hello.accepted, &live, until)).await?, Vec::new())
+    } else {
+        (Peer::from(client), hello.bytes)
+    };
     let heard = Some(Box::new(Heard { name, starttls, said }));
     Ok(Greeted { live, client, heard, admission })
 }
@@ -144,21 +152,18 @@ fn alert(nobody: NoAnswer) -> Alert {
     }
 }
 
-/// Ends TLS, where the service ends it. Returns the client, and what its target has still to hear.
+/// Ends TLS.
 async fn end_tls(
     client: Arc<Socket>,
-    hello: Hello,
+    hello: Box<Accepted>,
     live: &LiveService,
     until: Instant,
-) -> Result<(Peer, Vec<u8>), Ending> {
-    if !live.service().ends_tls() {
-        return Ok((Peer::from(client), hello.bytes));
-    }
+) -> Result<Peer, Ending> {
     let Some(tls) = &live.tls else {
         let why = "TLS cannot be ended here: the log says why".to_owned();
         return Err(Ending::Hindered(why));
     };
-    let handshake = StartHandshake::from_parts(hello.accepted, Stream::from(client));
+    let handshake = StartHandshake::from_parts(*hello, Stream::from(client));
     // Its first step, and the dearest, is taken before there is a stream.
     let handshake = async { handshake.into_stream(Arc::clone(tls.config())).await };
     match timeout_at(until, in_turns(handshake)).await {
@@ -167,7 +172,7 @@ async fn end_tls(
                 stream.get_ref().0.socket().abort();
                 return Err(Ending::NoHandshake(error.to_string()));
             }
-            Ok((Peer::from(stream), Vec::new()))
+            Ok(Peer::from(stream))
         }
         Ok(Err(error)) => Err(Ending::NoHandshake(error.to_string())),
         Err(_) => Err(Ending::GreetingTimeout),
