@@ -67,6 +67,8 @@ pub struct ServiceView {
     pub targets: Vec<TargetView>,
     /// Everything that it refers to for TLS: certificates, authorities, revocation lists, pins.
     pub certificates: Vec<CertificateView>,
+    /// Webhooks that are told of events: `HostDown` first, then `HostUp`, then `LeaderChanged`.
+    pub webhooks: Vec<WebhookView>,
     /// Checks that belong to no target: they run, and decide nothing.
     pub stray_checks: Vec<CheckView>,
     /// Its last failovers, the newest first; one that is under way is the first.
@@ -92,6 +94,31 @@ pub struct DiscoveryView {
     pub failures: u32,
     /// Milliseconds since the first of them; of a list that was kept, since it was heard.
     pub stale_ms: Option<u64>,
+}
+
+/// A webhook, and what became of the events that it was to be told of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookView {
+    /// The event.
+    pub event: String,
+    /// Its name, or its URL without the path.
+    pub webhook: String,
+    /// Events that it has taken.
+    pub delivered: u64,
+    /// Events that were given up, after several tries or because it refused them.
+    pub failed: u64,
+    /// Events that were dropped, as too many waited.
+    pub dropped: u64,
+    /// Events that were true no more at the end of `event_timeout`.
+    pub skipped: u64,
+    /// Events that are still to be sent.
+    pub waiting: usize,
+    /// Events that wait for the end of `event_timeout`.
+    pub held: usize,
+    /// Why a try failed last; absent where none has.
+    pub failure: Option<String>,
+    /// Milliseconds since then.
+    pub failure_ms: Option<u64>,
 }
 
 /// Sessions turned away, by what for.

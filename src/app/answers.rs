@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::admin::command::{Ask, Command, Reply};
 use crate::admin::view::{
     CheckView, DiscoveryView, FailoverView, RefusedView, ServiceView, StatusView, TargetView,
-    TreeView, WitnessView,
+    TreeView, WebhookView, WitnessView,
 };
 use crate::app::certificates::now;
 use crate::app::discovering;
@@ -21,6 +21,7 @@ use crate::app::standing;
 use crate::config::model::Service;
 use crate::config::names::TargetKey;
 use crate::events::failover::Failover;
+use crate::events::outbox::Outbox;
 use crate::health::recall::{Known, KnownCheck, KnownWitness};
 use crate::health::snapshot::{Leadership, Snapshot};
 use crate::health::supervisor::Recall;
@@ -176,12 +177,8 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
         }
     };
     let members = live.table.pool().members();
-    let leader_name = leader.and_then(|key| {
-        members
-            .iter()
-            .find(|member| member.target().key == *key)
-            .map(|m| m.target().name.to_string())
-    });
+    let is_leader = |member: &&Arc<Member>| leader == Some(&member.target().key);
+    let leader_name = members.iter().find(is_leader).map(|it| it.target().name.to_string());
     let counts = &live.counts;
     let listen = house.sockets.local_address(&service.listen);
     ServiceView {
@@ -205,8 +202,27 @@ fn service(house: &House, live: &LiveService, snapshot: &Snapshot, known: &Known
         discovery: discovery(house, service),
         targets: members.iter().map(|member| target(member)).collect(),
         certificates: standing::certificates(house, &service.name, now()),
+        webhooks: house.herald.outboxes_of(&service.name).iter().map(|it| webhook(it)).collect(),
         stray_checks: known.strays.iter().map(check).collect(),
         failovers: live.failovers.reports().iter().map(|report| failover(report)).collect(),
+    }
+}
+
+/// What became of the events that a webhook was to be told of.
+fn webhook(outbox: &Outbox) -> WebhookView {
+    let (webhook, tally) = outbox.tally();
+    let failure = tally.failure.as_ref();
+    WebhookView {
+        event: outbox.id.kind.to_string(),
+        webhook: webhook.to_string(),
+        delivered: tally.delivered,
+        failed: tally.failed,
+        dropped: tally.dropped,
+        skipped: tally.skipped,
+        waiting: tally.waiting,
+        held: tally.held,
+        failure: failure.map(|(_, why)| why.clone()),
+        failure_ms: failure.map(|(at, _)| whole_millis(at.elapsed())),
     }
 }
 

@@ -121,6 +121,7 @@ async fn put_in_force(
         house.log.set_filter(&model.node.log.level);
     }
     house.model.store(Arc::clone(model));
+    house.herald.adopt(model, &house.snapshot);
     house.reconsider();
     for address in after.difference(&before) {
         start_listener(house, address).await;
@@ -136,14 +137,18 @@ async fn put_in_force(
     Ok(())
 }
 
-/// How its targets, those that its checks ask and those who know its targets are spoken to over
-/// TLS.
+/// How its targets, those that its checks ask, those who know its targets and those who are told of
+/// events are spoken to over TLS.
 fn policies(model: &Model) -> impl Iterator<Item = &Arc<Policy>> {
     model.services.values().flat_map(|service| {
         let checks = service.health.iter().flat_map(|spec| &spec.checks);
         let targets = service.pool.targets.iter().filter_map(|target| target.tls.as_ref());
         let directories = service.discovery.iter().filter_map(|it| it.directory.tls());
-        targets.chain(directories).chain(checks.filter_map(|check| check.tls.as_ref()))
+        let webhooks = service.events.webhooks().filter_map(|(_, webhook)| webhook.tls.as_ref());
+        targets
+            .chain(directories)
+            .chain(webhooks)
+            .chain(checks.filter_map(|check| check.tls.as_ref()))
     })
 }
 

@@ -16,7 +16,7 @@ pub fn in_words(changes: &Changes) -> Vec<String> {
 }
 
 fn service(change: &ServiceChange) -> String {
-    let ServiceChange { old, new, listen, clients, table, checks, limits } = change;
+    let ServiceChange { old, new, listen, clients, table, checks, limits, events } = change;
     let mut parts = Vec::new();
     if *listen {
         parts.push(format!("listens on {} instead of {}", new.listen, old.listen));
@@ -32,6 +32,9 @@ fn service(change: &ServiceChange) -> String {
     }
     if *limits {
         parts.push("limits changed".to_owned());
+    }
+    if *events {
+        parts.push("who is told of events changed".to_owned());
     }
     if parts.is_empty() {
         parts.push(format!("is defined in {}", new.source.display()));

@@ -17,6 +17,8 @@ use crate::config::names::{ListenAddress, ServiceName};
 use crate::config::origin::Origin;
 use crate::discovery::discoverer::ListChanged;
 use crate::discovery::resolver::Resolver;
+use crate::events::courier::Courier;
+use crate::events::herald::Herald;
 use crate::health::snapshot::{Snapshot, SnapshotCell};
 use crate::health::supervisor::HealthSupervisor;
 use crate::net::connectors::Connectors;
@@ -91,6 +93,10 @@ pub struct House {
     pub health: Ref<HealthSupervisor>,
     /// The component that resolves names.
     pub resolver: Ref<Resolver>,
+    /// Tells handlers what happens to targets.
+    pub herald: Arc<Herald>,
+    /// The component that sends it to webhooks.
+    pub courier: Ref<Courier>,
     /// The group of routers and listeners.
     pub data: Ref<Supervisor>,
     /// The group of checkers.
@@ -110,6 +116,7 @@ impl House {
         lists_changed: Recipient<ListChanged>,
     ) -> Self {
         let workers = node.workers;
+        let courier: Ref<Courier> = vacant("courier");
         let routers = (0..workers.get()).map(|index| vacant(&format!("router/{index}"))).collect();
         Self {
             log,
@@ -139,6 +146,8 @@ impl House {
             listeners: Arc::default(),
             health: vacant("health"),
             resolver: vacant("resolver"),
+            herald: Arc::new(Herald::new(courier.recipient())),
+            courier,
             data,
             checkers,
             discovery,

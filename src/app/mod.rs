@@ -22,6 +22,7 @@ pub mod force;
 pub mod hired;
 pub mod house;
 pub mod inheriting;
+pub mod judging;
 pub mod limits;
 pub mod renewals;
 pub mod spread;

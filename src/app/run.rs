@@ -21,16 +21,15 @@ use crate::app::reload::{Reload, Reloader, ReloaderArgs};
 use crate::app::service_manager::ServiceManager;
 use crate::app::signals::Asked;
 use crate::app::tree::RunningTree;
-use crate::app::{control_socket, limits, shutdown, signals};
+use crate::app::{control_socket, judging, limits, shutdown, signals};
 use crate::config::load::Sources;
 use crate::config::model::Node;
 use crate::config::origin::Configuration;
 use crate::discovery::look_up::LookUps;
 use crate::discovery::resolver::{NameMoved, Resolver, ResolverArgs};
-use crate::health::lapse::LeaderChanged;
-use crate::health::publisher::{Publisher, TargetLeads};
-use crate::health::staff::Staff;
-use crate::health::supervisor::{HealthArgs, HealthSupervisor, HostMoved, TargetLost};
+use crate::events::courier::{Courier, CourierArgs};
+use crate::events::delivery::Means;
+use crate::health::supervisor::{HealthSupervisor, HostMoved};
 use crate::net::inherited;
 use crate::net::listen::Bound;
 use crate::proxy::desk::Desk;
@@ -132,6 +131,7 @@ async fn live(
         }
     };
     process.stop(&mut asked).await;
+    shutdown::send_last_events(&process.house).await;
     process.house.keeper.close_within(LAST_WORDS);
     if let Some(control) = control {
         control.remove();
@@ -213,7 +213,7 @@ impl Process {
         intensity: Intensity,
     ) -> Vec<ChildSpec> {
         let house = &self.house;
-        let health = self.health_args(intensity);
+        let health = judging::health_args(house, &self.closer, intensity);
         let resolver = ResolverArgs {
             book: Arc::clone(&house.names),
             wanted: Arc::clone(&house.wanted_names),
@@ -249,6 +249,7 @@ impl Process {
             })
             .intensity(intensity)
             .on_give_up(GiveUp::Park),
+            self.courier(intensity),
             data.spec().intensity(intensity),
             discovery.spec().intensity(intensity).on_give_up(GiveUp::Park),
             ChildSpec::new(&self.rediscoverer, SlotId::Control, move |_| {
@@ -269,51 +270,16 @@ impl Process {
         ]
     }
 
-    fn health_args(&self, intensity: Intensity) -> HealthArgs {
+    fn courier(&self, intensity: Intensity) -> ChildSpec {
         let house = &self.house;
-        HealthArgs {
-            memory: Arc::default(),
-            names: Arc::clone(&house.names),
-            keeper: house.keeper.clone(),
-            staff: Arc::new(Staff::new(
-                house.checkers.clone(),
-                Arc::clone(&house.names),
-                house.connectors.clone(),
-                house.health.recipient(),
-                intensity,
-            )),
-            publisher: Publisher {
-                snapshot: Arc::clone(&house.snapshot),
-                published: {
-                    let house = house.clone();
-                    Recipient::from_fn(move |_| {
-                        house.reconsider();
-                        true
-                    })
-                },
-                leads: {
-                    let closer = self.closer.clone();
-                    Recipient::from_fn(move |leads: TargetLeads| {
-                        closer.target_leads(&leads.service, &leads.target);
-                        true
-                    })
-                },
-            },
-            lost: {
-                let closer = self.closer.clone();
-                Recipient::from_fn(move |lost: TargetLost| {
-                    closer.target_lost(&lost.service, &lost.target);
-                    true
-                })
-            },
-            led: {
-                let closer = self.closer.clone();
-                Recipient::from_fn(move |changed: LeaderChanged| {
-                    closer.leader_changed(&changed);
-                    true
-                })
-            },
-        }
+        let herald = Arc::clone(&house.herald);
+        let args = CourierArgs {
+            outboxes: Arc::new(move || herald.outboxes()),
+            means: Means::new(LookUps::of_the_system(), house.connectors.clone()),
+        };
+        ChildSpec::new(&house.courier, SlotId::Control, move |_| Courier::new(args.clone()))
+            .intensity(intensity)
+            .on_give_up(GiveUp::Park)
     }
 
     fn routers(&self, intensity: Intensity) -> Vec<ChildSpec> {

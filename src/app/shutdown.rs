@@ -15,6 +15,8 @@ use crate::proxy::registry::CutReason;
 const LOOK: Duration = Duration::from_millis(10);
 /// A reload that is under way may take this long to end before listeners are stopped.
 const TURN: Duration = Duration::from_secs(1);
+/// Webhooks are told what waits within this.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
 /// Cut sessions write their outcomes within this.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -46,6 +48,18 @@ pub async fn cut_what_is_left(house: &House) {
     let deadline = Instant::now() + LAST_WORDS;
     while sessions(house) > 0 && Instant::now() < deadline {
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What handlers are still to be told is sent, as far as that takes no longer than a moment.
+pub async fn send_last_events(house: &House) {
+    let deadline = Instant::now() + LAST_EVENTS;
+    while house.herald.waiting() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+    }
+    let lost = house.herald.waiting();
+    if lost > 0 {
+        log::warn!(events = lost; "stopping: not every webhook has been told of everything");
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::admin::view::{
     CertificateView, CheckView, DiscoveryView, RefusedView, ServiceView, StatusView, TargetView,
+    WebhookView,
 };
 use crate::telemetry::escape::Escaped;
 use crate::wire::expiry::{date, time_left};
@@ -53,6 +54,9 @@ fn service(out: &mut String, view: &ServiceView) -> Result {
         writeln!(out, "  last failover {ago} ago: {}", last.summary)?;
     }
     view.certificates.iter().try_for_each(|view| certificate(out, view))?;
+    for view in &view.webhooks {
+        writeln!(out, "  {}", webhook(view))?;
+    }
     for check in &view.stray_checks {
         writeln!(out, "  a check of {}, which is no target: {}", check.address, last(check))?;
     }
@@ -80,6 +84,26 @@ fn discovery(view: &DiscoveryView) -> String {
             None => ": no answer yet".to_owned(),
         };
         shown.push_str(&format!("; STALE for {}{why}", ago(stale)));
+    }
+    shown
+}
+
+/// What became of the events that a webhook was to be told of.
+fn webhook(view: &WebhookView) -> String {
+    let counts = [
+        (view.failed, "failed"),
+        (view.dropped, "dropped"),
+        (view.skipped, "skipped"),
+        (view.waiting as u64, "waiting"),
+        (view.held as u64, "held by event_timeout"),
+    ];
+    let mut shown = format!("{} to {}: {} delivered", view.event, view.webhook, view.delivered);
+    for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
+        shown.push_str(&format!(", {count} {what}"));
+    }
+    if let (Some(failure), Some(ago)) = (&view.failure, view.failure_ms) {
+        let ago = rough(Duration::from_millis(ago));
+        shown.push_str(&format!("; last failure {ago} ago: {failure}"));
     }
     shown
 }
@@ -232,6 +256,19 @@ mod tests {
         }
     }
 
+    fn a_webhook() -> WebhookView {
+        WebhookView {
+            event: "HostDown".to_owned(),
+            webhook: "https://hooks.test/…".to_owned(),
+            delivered: 3,
+            failed: 1,
+            waiting: 2,
+            failure: Some("it answered with status 404".to_owned()),
+            failure_ms: Some(4_000),
+            ..WebhookView::default()
+        }
+    }
+
     fn a_service() -> ServiceView {
         ServiceView {
             name: "redis".to_owned(),
@@ -283,6 +320,7 @@ mod tests {
                     ..CertificateView::default()
                 },
             ],
+            webhooks: vec![a_webhook()],
             stray_checks: vec![check("connection refused", 40)],
             failovers: vec![FailoverView {
                 ago_ms: 61_000,
@@ -311,6 +349,7 @@ redis on 0.0.0.0:6379 · balance leader (inferred from the checks)
   certificate a.test, b.test: good for 29 days, until 2027-01-01 · 3fa9c1d2e4f5 · /etc/a.pem
   revocation list: /etc/crl.pem
     ALARM: the file was changed since, and is not taken: it cannot be read: there is no such file
+  HostDown to https://hooks.test/…: 3 delivered, 1 failed, 2 waiting; last failure 4s ago: it answered with status 404
   a check of 127.0.0.1:7001, which is no target: 40ms ago: connection refused
 "
         );

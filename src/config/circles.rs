@@ -220,6 +220,7 @@ mod tests {
             limits: SessionLimits::default(),
             health: None,
             discovery: None,
+            events: Arc::default(),
         }
     }
 

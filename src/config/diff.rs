@@ -20,7 +20,7 @@ pub struct Changes {
     pub node: Option<NodeChange>,
 }
 
-/// What differs in one service. All five may be `false`: then only its file is another one.
+/// What differs in one service. All six may be `false`: then only its file is another one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceChange {
     /// As it was.
@@ -37,6 +37,8 @@ pub struct ServiceChange {
     pub checks: bool,
     /// The bounds on its sessions.
     pub limits: bool,
+    /// Who is told of events.
+    pub events: bool,
 }
 
 /// What differs in the settings of the process.
@@ -104,6 +106,7 @@ fn service_change(old: &Arc<Service>, new: &Arc<Service>) -> Option<ServiceChang
         limits,
         health,
         discovery,
+        events,
     } = &**old;
     let clients =
         *protocol != new.protocol || *answers != new.answers || *receiving != new.receiving;
@@ -113,6 +116,7 @@ fn service_change(old: &Arc<Service>, new: &Arc<Service>) -> Option<ServiceChang
         table: *pool != new.pool || *discovery != new.discovery,
         checks: *health != new.health,
         limits: *limits != new.limits || *access != new.access,
+        events: *events != new.events,
         old: Arc::clone(old),
         new: Arc::clone(new),
     })
@@ -211,6 +215,7 @@ mod tests {
             limits: SessionLimits { idle_timeout, ..SessionLimits::default() },
             health,
             discovery: None,
+            events: Arc::default(),
         })
     }
 

@@ -14,6 +14,7 @@ pub mod domain;
 pub mod dot_path;
 pub mod environment;
 pub mod escape;
+pub mod events;
 pub mod file;
 pub mod files;
 pub mod hosts;

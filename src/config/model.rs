@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::config::access::Access;
 use crate::config::check::HealthSpec;
 use crate::config::discovery::Discovery;
+use crate::config::events::EventHandlers;
 use crate::config::names::{ListenAddress, ServiceName, TargetAddress, TargetKey};
 use crate::config::proxy_protocol::{Receiving, Sending};
 use crate::config::rate::Rate;
@@ -112,6 +113,8 @@ pub struct Service {
     pub health: Option<Arc<HealthSpec>>,
     /// Who is asked for its targets; `None`: they are written.
     pub discovery: Option<Arc<Discovery>>,
+    /// Who is told of what happens to its targets.
+    pub events: Arc<EventHandlers>,
 }
 
 /// What the clients of a service speak.

@@ -14,9 +14,6 @@ use crate::config::problem::{Problem, did_you_mean};
 use crate::config::secrets;
 use crate::config::tree::{Kind, Member, Tree};
 
-/// The schema key of what the model has room for and this release does not do.
-const LATER: &str = "x-later";
-
 /// Walks a tree along a schema. What comes back has only keys that the structs know; what was
 /// wrong is `Kind::Invalid` in it.
 pub fn check(tree: &Tree, schema: &Value, env: &Environment, problems: &mut Vec<Problem>) -> Tree {
@@ -79,7 +76,7 @@ pub fn leaves(schema: &Value) -> Vec<KeyPath> {
         match keys {
             None => found.push(path),
             Some(keys) => {
-                let hidden = [IGNORED, LATER, UNLISTED];
+                let hidden = [IGNORED, UNLISTED];
                 let hidden = |below: &Value| hidden.iter().any(|mark| below.get(mark).is_some());
                 let ours = keys.iter().filter(|(_, below)| !hidden(below));
                 tables.extend(ours.map(|(key, below)| (path.key(key), below)));
@@ -147,17 +144,6 @@ impl<'a> Walk<'a> {
         if schema.get(IGNORED).is_some() {
             self.ignored.push((member.key_place.clone(), path.clone()));
             return None;
-        }
-        if schema.get(LATER).is_some() {
-            if member.value.says_nothing() {
-                return None;
-            }
-            let what = format!("`{}` is not in this release", member.key);
-            self.problems.push(
-                Problem::error(member.key_place.clone(), path.clone(), what)
-                    .right("take it out: nothing would be done about it"),
-            );
-            return Some(Tree { kind: Kind::Invalid, place: member.value.place.clone() });
         }
         if member.value.kind == Kind::Null {
             return None;

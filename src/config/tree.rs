@@ -147,18 +147,6 @@ impl Tree {
         true
     }
 
-    /// Does it say nothing: `null`, `false`, `0`, `""`, or a list or table of nothing else?
-    pub fn says_nothing(&self) -> bool {
-        match &self.kind {
-            Kind::Null | Kind::Invalid => true,
-            Kind::Bool(value) => !value,
-            Kind::Number(number) => number.as_f64() == Some(0.0),
-            Kind::String(text) => text.trim().is_empty(),
-            Kind::Array(elements) => elements.iter().all(Self::says_nothing),
-            Kind::Object(members) => members.iter().all(|member| member.value.says_nothing()),
-        }
-    }
-
     /// Has a problem been reported about this or anything in it?
     pub fn is_tainted(&self) -> bool {
         match &self.kind {

@@ -4,7 +4,6 @@
 //! A document over HTTP is asked for on a connection of its own; a file is read on a thread that may
 //! block, and while that has not ended, no other is begun.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,24 +11,21 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::discovery::{Directory, Discovery, HttpDirectory};
 use crate::config::mould::Found;
-use crate::config::names::TargetAddress;
 use crate::config::target_file;
+use crate::discovery::connecting::{Endpoint, connect_to, of_no_target};
 use crate::discovery::document;
 use crate::discovery::list::{Entries, ListFault};
 use crate::discovery::look_up::LookUps;
 use crate::discovery::name_list;
 use crate::discovery::names::Asker;
 use crate::discovery::reading::Reading;
-use crate::net::connect::{Preface, connect};
 use crate::net::connectors::Connectors;
-use crate::net::dial::Destination;
 use crate::net::http::{self, Question};
-use crate::net::tuning::Tuning;
 
 /// No document is larger.
 const MOST: usize = 1024 * 1024;
 /// What would be shown to a directory that asks for it.
-const CERTIFICATE: &str = "write it as service_discovery.transport.certificate";
+const CERTIFICATE: &str = "service_discovery.transport.certificate";
 
 /// What is asked with.
 #[derive(Clone)]
@@ -82,30 +78,11 @@ async fn fetch(http: &HttpDirectory, means: &Means, deadline: Instant) -> Result
     let HttpDirectory { host, path, headers, .. } = http;
     let question = Question { method: "GET", path, host, headers, body: &[] };
     let request = question.build().map_err(|what| format!("HTTP cannot say {what}"))?;
-    let destination = destination(&http.address, &means.look_ups).await?;
-    let connector = http.tls.as_ref().map(|policy| means.connectors.of(policy)).transpose();
-    let connector = connector.map_err(|error| error.to_string())?;
-    let tuning = Tuning::default();
-    let connecting =
-        connect(&destination, Preface::default(), connector.as_deref(), deadline, &tuning);
-    let peer = connecting.await.map_err(|error| of_directory(&error.to_string()))?;
-    http::document(peer, request, MOST).await.map_err(|error| of_directory(&error.to_string()))
-}
-
-/// What went wrong, in words that are meant for targets.
-fn of_directory(words: &str) -> String {
-    words.replacen("target ", "", 1).replacen("upstream_certificates", CERTIFICATE, 1)
-}
-
-async fn destination(address: &TargetAddress, look_ups: &LookUps) -> Result<Destination, String> {
-    match address {
-        TargetAddress::Ip(address) => Ok(Destination::Ip(*address)),
-        TargetAddress::Unix(path) => Ok(Destination::Unix(path.clone())),
-        TargetAddress::Name { host, port } => match look_ups.look_up(host).await {
-            Some(found) => Ok(Destination::Ip(SocketAddr::new(found?, *port))),
-            None => Err(format!("`{host}` is still being looked up")),
-        },
-    }
+    let endpoint =
+        Endpoint { address: &http.address, tls: http.tls.as_ref(), certificate_key: CERTIFICATE };
+    let peer = connect_to(&endpoint, &means.look_ups, &means.connectors, deadline).await?;
+    let document = http::document(peer, request, MOST).await;
+    document.map_err(|error| of_no_target(&error.to_string(), CERTIFICATE))
 }
 
 async fn read(path: &Arc<Path>, means: &Means) -> Result<Vec<Found>, String> {

@@ -1,5 +1,6 @@
 //! Floor 3: where targets come from.
 
+pub mod connecting;
 pub mod discoverer;
 pub mod document;
 pub mod fetch;

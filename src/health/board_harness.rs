@@ -72,6 +72,7 @@ pub(crate) fn service(targets: &str, balance: Balance) -> Service {
         limits: SessionLimits::default(),
         health: Some(Arc::new(HealthSpec { checks, thresholds, witness: None })),
         discovery: None,
+        events: Arc::default(),
     }
 }
 

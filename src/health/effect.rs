@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use actix::Message;
 use tokio::time::Instant;
 
 use crate::config::check::Check;
+use crate::config::model::Service;
 use crate::config::names::TargetKey;
 use crate::health::lapse::Lapse;
 use crate::health::leader::Change;
@@ -53,8 +55,20 @@ pub struct Transition {
     pub from: Health,
     /// To this.
     pub to: Health,
+    /// The check that made the change.
+    pub check: Arc<Check>,
     /// The run that made the change; its verdict is the reason.
     pub transcript: Arc<Transcript>,
+}
+
+/// A target's health changed, and that is in force: for whoever is to hear of it.
+#[derive(Message, Debug, Clone)]
+#[rtype(result = "()")]
+pub struct TargetChanged {
+    /// Its service, as it is judged.
+    pub service: Arc<Service>,
+    /// The change.
+    pub transition: Transition,
 }
 
 /// Trouble of our own began, changed or ended.
@@ -108,7 +122,8 @@ pub fn changed(
         run.at_transition = Some(transcript.clone());
     }
     let (target, name) = (record.target.clone(), record.name.clone());
-    let transition = Transition { target, name, from, to, transcript: transcript.clone() };
+    let (check, transcript) = (Arc::clone(check), Arc::clone(transcript));
+    let transition = Transition { target, name, from, to, check, transcript };
     Some(match from {
         Health::Unknown => Effect::FirstVerdict(transition),
         Health::Up | Health::Down => Effect::Changed(transition),

@@ -7,7 +7,7 @@ use crate::health::snapshot::Health;
 
 /// A target's first verdict, or another than before.
 pub fn transition(service: &ServiceName, transition: &Transition) {
-    let Transition { target, name, from, to, transcript } = transition;
+    let Transition { target, name, from, to, transcript, .. } = transition;
     let level = match to {
         Health::Up | Health::Unknown => log::Level::Info,
         Health::Down => log::Level::Warn,

@@ -19,7 +19,7 @@ use crate::config::model::{Service, Target};
 use crate::config::names::{ServiceName, TargetAddress, TargetKey};
 use crate::health::board::ServiceBoard;
 use crate::health::checker::CheckFinished;
-use crate::health::effect::Effect;
+use crate::health::effect::{Effect, TargetChanged};
 use crate::health::lapse::LeaderChanged;
 use crate::health::leader::remembered::Remembered;
 use crate::health::memory::{Incarnation, Memory};
@@ -49,6 +49,8 @@ pub struct HealthArgs {
     /// Told of each target that lost its traffic, before the next snapshot is published: when
     /// this returns, whatever had to be cut has been cut.
     pub lost: Recipient<TargetLost>,
+    /// Told of each change of a target's health, once it is in force.
+    pub changed: Recipient<TargetChanged>,
     /// Told of each change of a leader, once it is in force.
     pub led: Recipient<LeaderChanged>,
 }
@@ -183,6 +185,10 @@ impl HealthSupervisor {
                 }
                 Effect::FirstVerdict(transition) | Effect::Changed(transition) => {
                     report::transition(name, &transition);
+                    let service = self.memory().services().get(name).cloned();
+                    if let Some(service) = service {
+                        self.args.changed.tell(TargetChanged { service, transition });
+                    }
                 }
                 Effect::Trouble(trouble) => report::trouble(name, &trouble),
                 Effect::LeaderChanged(change, lapse) => {

@@ -56,6 +56,7 @@ impl Stage {
                 Intensity::default(),
             )),
             lost: noting(&told, |TargetLost { target, .. }| format!("lost {target}")),
+            changed: Recipient::from_fn(|_| true),
             led: Recipient::from_fn(|_| true),
         };
         let handle = incarnation(&args);

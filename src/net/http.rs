@@ -175,7 +175,8 @@ async fn body(answer: Response<Incoming>, most: usize) -> Result<Vec<u8>, NoAnsw
     Ok(whole)
 }
 
-fn in_words(error: &hyper::Error) -> &'static str {
+/// What went wrong with whoever was asked, in words.
+pub fn in_words(error: &hyper::Error) -> &'static str {
     let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     let is_cut = source.is_some_and(|source| source.kind() == io::ErrorKind::UnexpectedEof);
     if error.is_incomplete_message() || is_cut {

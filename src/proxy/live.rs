@@ -266,6 +266,7 @@ pub(super) mod tests {
             limits: SessionLimits::default(),
             health: None,
             discovery: None,
+            events: Arc::default(),
         })
     }
 

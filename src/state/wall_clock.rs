@@ -1,4 +1,5 @@
-//! The time of day, for the one thing that needs it: how old a file from another process is.
+//! The time of day, for what needs it: how old a file from another process is, and what people are
+//! told of when something happened.
 //!
 //! It jumps. Nothing here ever waits by it, and whoever asks for an age is told when there is none.
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::file::events::EventHandlers;
 use crate::config::file::foreign;
 use crate::config::file::limits::Limits;
 use crate::config::file::pins::WrittenPins;
@@ -84,9 +85,8 @@ pub struct Definition {
     pub proxy: Option<Proxy>,
     /// The health checks.
     pub uptime_tests: Option<UptimeTests>,
-    /// What is told of a target going down or coming up.
-    #[schemars(extend("x-later" = true))]
-    pub event_handlers: Option<serde_json::Value>,
+    /// Who is told of a target going down or coming up.
+    pub event_handlers: Option<EventHandlers>,
 }
 
 /// What the clients of a service speak.

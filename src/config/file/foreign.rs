@@ -63,6 +63,12 @@ const UPTIME_TESTS: &str = "disable poller_group";
 const UPTIME_CONFIG: &str = "expire_utime_after recheck_wait service_discovery checker_pool_size \
      enable_uptime_analytics";
 
+/// Tyk's events that can only happen to HTTP, its keys and its own certificates.
+const EVENTS: &str = "QuotaExceeded RateLimitExceeded RateLimitSmoothingUp RateLimitSmoothingDown \
+     AuthFailure UpstreamOAuthError KeyExpired VersionFailure OrgQuotaExceeded \
+     OrgRateLimitExceeded TriggerExceeded BreakerTriggered BreakerTripped BreakerReset \
+     TokenCreated TokenUpdated TokenDeleted CertificateExpiringSoon CertificateExpired";
+
 /// Completes the schema of a definition.
 pub fn definition(schema: &mut Schema) {
     ignore(schema, DEFINITION);
@@ -104,6 +110,11 @@ pub fn uptime_config(schema: &mut Schema) {
             add(schema, older, spelling(newer, &property, ""));
         }
     }
+}
+
+/// Completes the schema of `event_handlers.events`.
+pub fn events(schema: &mut Schema) {
+    ignore(schema, EVENTS);
 }
 
 fn ignore(schema: &mut Schema, keys: &str) {

@@ -2,6 +2,7 @@
 
 pub mod definition;
 pub mod discovery;
+pub mod events;
 pub mod foreign;
 pub mod limits;
 pub mod pins;

@@ -1,62 +1,72 @@
-//! `proxy.service_discovery.transport.*` → how a directory is spoken to over TLS.
+//! `transport.*` of a party that is no target, a directory or a webhook → how it is spoken to over
+//! TLS.
 //!
 //! Read as what is said of targets is, and the same policy comes of it.
 
 use std::sync::Arc;
 
-use crate::config::file::discovery::ServiceDiscovery;
 use crate::config::file::transport::{DirectoryTransport, Transport as Written};
 use crate::config::hosts::{HostMap, HostPattern};
 use crate::config::names::TargetAddress;
-use crate::config::place::KeyPath;
+use crate::config::place::{KeyPath, Segment};
 use crate::config::transport::{Asked, Policy, Transport};
 use crate::config::validate::certificates::{self, Finder};
 use crate::config::validate::pins;
 use crate::config::validate::report::Report;
 use crate::config::validate::transport::{asked, manner, policy_by, trust};
 
-fn table() -> KeyPath {
-    KeyPath::dotted("proxy.service_discovery.transport")
+/// Who is spoken to.
+pub struct Party<'a> {
+    /// What people call it: `the directory`.
+    pub who: &'static str,
+    /// What whoever is taken for it can do.
+    pub harm: &'static str,
+    /// The table that is about it.
+    pub table: KeyPath,
+    /// What is written there.
+    pub written: Option<&'a DirectoryTransport>,
+    /// The key of its URL.
+    pub url: KeyPath,
 }
 
-/// How the directory at `address`, which is written at `at`, is spoken to.
+/// How it is spoken to at `address`.
 pub fn policy(
-    written: &ServiceDiscovery,
+    party: &Party<'_>,
     address: &TargetAddress,
-    at: &KeyPath,
     finder: Finder<'_>,
     report: &mut Report<'_>,
 ) -> Option<Arc<Policy>> {
-    let written = written.transport.clone().unwrap_or_default();
-    let transport = transport(&written, finder, report);
-    let policy = policy_by(&table(), &transport, address, at, report)?;
+    let Party { who, harm, table, .. } = party;
+    let transport = transport(party, finder, report);
+    let policy = policy_by(table, &transport, address, &party.url, report)?;
     if policy.is_insecure() {
-        let what = "the directory is believed whoever it is, and so is anybody on the way to it: \
-                    whoever it is says where clients are sent";
+        let what =
+            format!("{who} is believed whoever it is, and so is anybody on the way to it: {harm}");
         let right = "name its authority as ssl_ca, or its key as pinned_public_keys with pin_only";
-        report.warning(&table().key("ssl_insecure_skip_verify"), what, right);
+        report.warning(&table.key("ssl_insecure_skip_verify"), what, right);
     }
     Some(policy)
 }
 
 /// Tells of a table that nobody is met by.
-pub fn tell_of_idle(written: &ServiceDiscovery, report: &mut Report<'_>) {
-    if written.transport.is_some() {
+pub fn tell_of_idle(party: &Party<'_>, report: &mut Report<'_>) {
+    if party.written.is_some() {
+        let key = match party.url.segments().last() {
+            Some(Segment::Key(key)) => key,
+            Some(Segment::Index(_)) | None => "its URL",
+        };
         let what = "nobody is asked over TLS: this does nothing";
-        report.warning(&table(), what, "write query_endpoint as https://host:port/path");
+        report.warning(&party.table, what, format!("write {key} as https://host:port/path"));
     }
 }
 
-fn transport(
-    written: &DirectoryTransport,
-    finder: Finder<'_>,
-    report: &mut Report<'_>,
-) -> Transport {
-    let table = table();
+fn transport(party: &Party<'_>, finder: Finder<'_>, report: &mut Report<'_>) -> Transport {
+    let table = &party.table;
+    let written = &party.written.cloned().unwrap_or_default();
     let tls = of_targets(written);
-    let mut asked = asked(&tls, &table, report);
+    let mut asked = asked(&tls, table, report);
     if asked == Asked::OfClient {
-        let what = "no client has a part in a question to a directory";
+        let what = format!("no client has a part in what {} is asked", party.who);
         report.error(&table.key("ssl_server_name"), what, "write the name that it proves");
         asked = Asked::Host;
     }
@@ -74,9 +84,9 @@ fn transport(
         pinned.add(HostPattern::Any, pins::entry(written, finder, &at, report));
     }
     Transport {
-        trust: trust(&tls, finder, &table, report),
+        trust: trust(&tls, finder, table, report),
         asked,
-        manner: manner(&tls, &table, report),
+        manner: manner(&tls, table, report),
         client_certificates,
         pins: pinned,
     }

@@ -4,21 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::address;
 use crate::config::discovery::{Directory, Discovery, DocumentShape, HttpDirectory};
 use crate::config::dot_path::DotPath;
 use crate::config::file::discovery::ServiceDiscovery;
 use crate::config::file::proxy::Proxy;
 use crate::config::file::scalars::Period;
 use crate::config::mould::Mould;
-use crate::config::names::TargetAddress;
 use crate::config::place::KeyPath;
-use crate::config::problem::Complaint;
 use crate::config::transport::Transport;
 use crate::config::validate::certificates::Finder;
+use crate::config::validate::directory::Party;
 use crate::config::validate::limits::at_least;
 use crate::config::validate::report::Report;
-use crate::config::validate::{directory, http, name_directory};
+use crate::config::validate::{directory, http, name_directory, url};
 
 /// Tyk's `default_cache_timeout`.
 const INTERVAL: Duration = Duration::from_secs(120);
@@ -27,7 +25,6 @@ const NAMES: Duration = Duration::from_secs(30);
 /// Nobody is asked more often.
 const SHORTEST: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(5);
-const FORM: &str = "write http://host:port/path or https://host:port/path";
 
 /// Are the targets of this service found, whatever may be wrong with how?
 pub fn is_on(proxy: &Proxy) -> bool {
@@ -74,7 +71,7 @@ pub fn settle(
         report.warning(&at, what, right);
     }
     if directory.as_ref().is_some_and(|directory| directory.tls().is_none()) {
-        directory::tell_of_idle(written, report);
+        directory::tell_of_idle(&party(written), report);
     }
     let is_name = matches!(directory, Some(Directory::Name(_) | Directory::Srv(_)));
     let timeout = at_least(written.timeout, TIMEOUT, &at.key("timeout"), report);
@@ -169,37 +166,29 @@ fn http_directory(
     let endpoint = written.query_endpoint.as_deref().map(str::trim).filter(|it| !it.is_empty());
     let Some(endpoint) = endpoint else {
         if !report.is_tainted(&at) {
-            report.error(&at, "nobody is named to ask for the targets", FORM);
+            report.error(&at, "nobody is named to ask for the targets", url::FORM);
         }
         return None;
     };
-    let (is_tls, address, host, path) = report.keep(&at, url(endpoint))?;
+    let url::Read { is_tls, address, host, path } =
+        report.keep(&at, url::read(endpoint, "this is no URL of a document"))?;
     let tls = match is_tls {
-        true => Some(directory::policy(written, &address, &at, finder, report)?),
+        true => Some(directory::policy(&party(written), &address, finder, report)?),
         false => None,
     };
     let directory = HttpDirectory { address, tls, host, path, headers, document };
     Some(Directory::Http(Box::new(directory)))
 }
 
-type Url = (bool, TargetAddress, String, String);
-
-fn url(text: &str) -> Result<Url, Complaint> {
-    let url = address::split(text);
-    let (is_tls, port) = match url.scheme {
-        Some("http") => (false, 80),
-        Some("https") => (true, 443),
-        Some(_) | None => return Err(Complaint::new("this is no URL of a document", FORM)),
-    };
-    let address = address::host_and_port(url.authority, Some(port))?;
-    let path = url.path.split('#').next().unwrap_or_default();
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    let is_plain = |byte: u8| byte.is_ascii_graphic();
-    if !path.bytes().all(is_plain) || !url.authority.bytes().all(is_plain) {
-        let right = "write blanks and letters beyond ASCII as %XX";
-        return Err(Complaint::new("a URL holds no such character", right));
+fn party(written: &ServiceDiscovery) -> Party<'_> {
+    let at = KeyPath::dotted("proxy.service_discovery");
+    Party {
+        who: "the directory",
+        harm: "whoever it is says where clients are sent",
+        table: at.key("transport"),
+        written: written.transport.as_ref(),
+        url: at.key("query_endpoint"),
     }
-    Ok((is_tls, address, url.authority.to_owned(), path))
 }
 
 fn document(written: &ServiceDiscovery, at: &KeyPath, report: &mut Report<'_>) -> DocumentShape {

@@ -2,12 +2,14 @@
 
 pub mod access;
 pub mod asked;
+pub mod body;
 pub mod certificates;
 pub mod checks;
 pub mod client_auth;
 pub mod cross;
 pub mod directory;
 pub mod discovery;
+pub mod events;
 pub mod http;
 pub mod leader;
 pub mod limits;
@@ -26,4 +28,5 @@ pub mod starttls;
 pub mod tls;
 pub mod transport;
 pub mod upstream;
+pub mod url;
 pub mod witness;

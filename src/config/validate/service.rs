@@ -18,7 +18,7 @@ use crate::config::validate::checks::{Around, Named};
 use crate::config::validate::mould::Judging;
 use crate::config::validate::report::Report;
 use crate::config::validate::{
-    access, discovery, limits, mould, pool, proxy_protocol, tls, transport,
+    access, discovery, events, limits, mould, pool, proxy_protocol, tls, transport,
 };
 
 const NAME_LIMIT: usize = 128;
@@ -96,8 +96,10 @@ pub fn service(
     let health = mould.health(&pool.targets);
     // One whose targets are found is judged even while there are none.
     let health = health.filter(|health| around.are_found || !health.checks.is_empty());
+    let service_name = name(written, facts.path, report);
+    let told = events::Around { holes, finder: facts.finder };
     let service = Service {
-        name: name(written, facts.path, report),
+        name: service_name.clone(),
         source: facts.path.into(),
         listen: listen.clone().unwrap_or(ListenAddress::AnyOnPort(0)),
         protocol: tls::protocol(written, facts.finder, report),
@@ -108,6 +110,7 @@ pub fn service(
         limits: limits::limits(&written.limits.clone().unwrap_or_default(), report),
         health: health.map(Arc::new),
         discovery: found.map(|found| Arc::new(found.with(mould, facts.name_servers))),
+        events: Arc::new(events::handlers(written, service_name.as_str(), told, report)),
     };
     transport::tell_of_nameless(&transport, &service, report);
     proxy_protocol::tell_of_nothing_received(&service, report);

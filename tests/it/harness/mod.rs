@@ -18,6 +18,7 @@ pub(crate) mod pattern;
 pub(crate) mod port;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod receiver;
 pub(crate) mod redis;
 pub(crate) mod sentinel;
 pub(crate) mod service;
