@@ -36,3 +36,39 @@ fn escape(body: &mut String, text: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::events::Fact;
+    use crate::events::event::tests::down;
+
+    #[test]
+    fn the_default_body_is_json_whatever_is_put_into_it() {
+        let now = WallTime::now();
+        for reason in ["", "plain", "\"quoted\" \\ \r\n\t\u{0}\u{1b}\u{7f}\u{85} é 😀", "${event}"]
+        {
+            let event = down(6379, reason);
+            let body = fill(&BodyTemplate::default(), &event, now);
+            let body: Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{body}"));
+            let expected = json!({
+                "event": "HostDown", "message": "Uptime test failed", "url": "tcp://x:1",
+                "response_code": "0", "tcp_error": "true", "host": "10.0.0.1", "api_id": "a1",
+                "service": "redis", "target": "redis-1", "address": "10.0.0.1:6379",
+                "from": "up", "to": "down", "reason": reason,
+                "since": event.since.to_string(), "time": now.to_string(),
+            });
+            assert_eq!(body, expected);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_json_is_filled_as_it_is() {
+        let pieces = vec![BodyPiece::Fact(Fact::Reason), BodyPiece::Text("\"".to_owned())];
+        let body =
+            fill(&BodyTemplate { pieces, is_json: false }, &down(1, "\"a\""), WallTime::now());
+        assert_eq!(body, "\"a\"\"");
+    }
+}

@@ -210,3 +210,53 @@ pub fn capped(reason: String) -> String {
         None => reason,
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::config::address;
+
+    /// A target on this port has gone down, for this reason.
+    pub(crate) fn down(port: u16, reason: &str) -> Event {
+        let address = address::target(&format!("10.0.0.1:{port}")).unwrap().1;
+        Event {
+            kind: EventKind::HostDown,
+            service: ServiceName::new("redis"),
+            api_id: "a1".into(),
+            subject: Some(TargetKey::of(&address)),
+            target: Some(Named { name: "redis-1".into(), address: Some(address) }),
+            from: "up".to_owned(),
+            to: "down".to_owned(),
+            reason: reason.to_owned(),
+            finding: Finding { url: "tcp://x:1".to_owned(), response_code: 0, tcp_error: true },
+            since: WallTime::now(),
+        }
+    }
+
+    #[test]
+    fn an_event_is_a_sentence() {
+        let check = |event: Event, level: log::Level, expected: &str| {
+            assert_eq!((event.to_string().as_str(), event.level()), (expected, level));
+        };
+        let of = |kind, from: &str, to: &str| {
+            let (from, to) = (from.to_owned(), to.to_owned());
+            Event { kind, from, to, ..down(1, "why") }
+        };
+        let led = |from, to| of(EventKind::LeaderChanged, from, to);
+        use log::Level::{Error, Info, Warn};
+        check(down(1, "why"), Warn, "HostDown: target redis-1 is down: why");
+        let up = of(EventKind::HostUp, "down", "up");
+        check(up, Info, "HostUp: target redis-1 is up: why");
+        check(led("a", "b"), Warn, "LeaderChanged: b leads after a: why");
+        check(led("a", ""), Error, "LeaderChanged: nobody leads after a: why");
+        check(led("", "b"), Warn, "LeaderChanged: b leads: why");
+    }
+
+    #[test]
+    fn a_reason_is_capped_between_two_characters() {
+        assert_eq!(capped("é".to_owned()), "é");
+        assert_eq!(capped("x".repeat(LONGEST)), "x".repeat(LONGEST));
+        let long = capped("é".repeat(LONGEST));
+        assert_eq!(long, "é".repeat(LONGEST / 2) + "…");
+    }
+}

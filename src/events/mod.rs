@@ -7,6 +7,10 @@ pub mod delivery;
 pub mod event;
 pub mod failover;
 pub mod herald;
+#[cfg(test)]
+mod herald_tests;
 pub mod outbox;
+#[cfg(test)]
+mod outbox_tests;
 pub mod retry;
 pub mod watch;

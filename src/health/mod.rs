@@ -15,7 +15,7 @@ pub mod staff;
 pub mod awake;
 pub mod board;
 #[cfg(test)]
-mod board_harness;
+pub(crate) mod board_harness;
 #[cfg(test)]
 mod board_led_tests;
 #[cfg(test)]

@@ -167,3 +167,35 @@ fn a_receiver_that_fails_is_asked_again_and_what_it_refuses_is_not() {
     assert!(line.contains(" warn ") && !line.contains("/hook"), "{line}");
     assert_eq!(receiver.sent().len(), 3);
 }
+
+#[test]
+fn a_reload_tells_of_no_target_that_stays_and_of_none_that_leaves() {
+    let (patient, receiver) = (Patient::new(false), Receiver::new());
+    let mut written = definition(&patient, both(&receiver));
+    let stagedoor = Stagedoor::run(&written);
+    receiver.bodies(1);
+    let reload = |definition: &Value| {
+        std::fs::write(stagedoor.file(), definition.to_string()).unwrap();
+        stagedoor.json(&["reload"])["generation"].as_u64().unwrap()
+    };
+    written["uptime_tests"]["config"]["interval"] = json!("30ms");
+    assert_eq!(reload(&written), 2);
+    is(&stagedoor, "down");
+    let other = Patient::new(true);
+    let mut moved = definition(&other, both(&receiver));
+    moved["listen_port"] = written["listen_port"].clone();
+    assert_eq!(reload(&moved), 3);
+    is(&stagedoor, "up");
+    assert_eq!(reload(&written), 4);
+    assert_eq!(receiver.bodies(2)[1]["event"], "HostDown", "it is there anew");
+    // Nobody holds it to be down any more.
+    written["uptime_tests"] = json!({ "check_list": [] });
+    assert_eq!(reload(&written), 5);
+    let up = &receiver.bodies(3)[2];
+    assert_eq!(
+        (&up["event"], &up["from"], &up["to"]),
+        (&json!("HostUp"), &json!("down"), &json!("up"))
+    );
+    assert_eq!(up["reason"], "the check that failed is not made any more");
+    assert_eq!(receiver.sent().len(), 3);
+}
