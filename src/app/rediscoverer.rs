@@ -2,7 +2,8 @@
 //!
 //! Lists that change at once are put in force together, and one walk at a time. What is being put in
 //! force is so whole, whoever falls meanwhile: that is done on the main arbiter. What could not be
-//! is tried again.
+//! is tried again. It also looks whether names stand for other addresses: one may have come to be
+//! ours, and close a circle.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +17,12 @@ use crate::app::closing::Closer;
 use crate::app::discovering;
 use crate::app::house::House;
 use crate::discovery::discoverer::ListChanged;
+use crate::net::names::NameBook;
 
 /// Lists that change within this time are one change.
 const GATHER: Duration = Duration::from_millis(100);
+/// From one look at the names to the next.
+const NAMES: Duration = Duration::from_secs(1);
 /// After a walk that came to nothing.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -36,6 +40,8 @@ pub struct Rediscoverer {
     args: RediscovererArgs,
     /// A walk is about to begin: it will see all that has been found by then.
     is_armed: bool,
+    /// The names as they were at the last look.
+    names: Arc<NameBook>,
 }
 
 // === impl Rediscoverer ===
@@ -43,12 +49,20 @@ pub struct Rediscoverer {
 impl Rediscoverer {
     /// A rediscoverer with these means.
     pub fn new(args: RediscovererArgs) -> Self {
-        Self { args, is_armed: false }
+        Self { args, is_armed: false, names: Arc::default() }
     }
 
     fn arm(&mut self, after: Duration, ctx: &mut Context<Self>) {
         if !std::mem::replace(&mut self.is_armed, true) {
             ctx.run_later(after, Self::begin);
+        }
+    }
+
+    fn look_at_names(&mut self, ctx: &mut Context<Self>) {
+        let names = self.args.house.names.load_full();
+        let before = std::mem::replace(&mut self.names, names);
+        if !Arc::ptr_eq(&before, &self.names) && before != self.names {
+            self.arm(GATHER, ctx);
         }
     }
 
@@ -70,6 +84,7 @@ impl Actor for Rediscoverer {
     /// The one before may have fallen over what it was told.
     fn started(&mut self, ctx: &mut Self::Context) {
         self.arm(GATHER, ctx);
+        ctx.run_interval(NAMES, Self::look_at_names);
     }
 }
 

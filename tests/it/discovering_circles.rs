@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::client::exchange;
 use crate::harness::directory::Directory;
 use crate::harness::eventually::eventually;
+use crate::harness::network::in_own_network;
 use crate::harness::port::free_port;
 use crate::harness::stagedoor::Stagedoor;
 use crate::harness::target::Target;
@@ -76,6 +77,29 @@ fn of_two_services_that_find_each_other_one_leaves_the_other_out() {
     assert_eq!(targets(&stagedoor, "b"), [at("localhost", one)]);
     let told = |words: &str| stagedoor.log().iter().filter(|line| line.contains(words)).count();
     assert_eq!(told(&words), 1, "{:?}", stagedoor.log());
+}
+
+#[test]
+fn a_name_that_comes_to_stand_for_this_machine_is_left_out_then() {
+    in_own_network(|| {
+        let (directory, target, listen) = (Directory::new(), Target::numbered(1), free_port());
+        let folder = tempfile::tempdir().unwrap();
+        let hosts = folder.path().join("hosts");
+        std::fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
+        let bind = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+        let wrapper = ["unshare", "-m", "sh", "-c", bind, hosts.to_str().unwrap()];
+        let moving = format!("moving.test:{listen}");
+        directory.lists("/a", &[moving.clone(), target.address()]);
+        let definition = definition("a", listen, &directory);
+        let stagedoor = Stagedoor::run_under(&wrapper, &[&definition], &[]);
+        assert_eq!(targets(&stagedoor, "a"), [moving.clone(), target.address()]);
+        std::fs::write(&hosts, "127.0.0.1 localhost\n127.0.0.2 moving.test\n").unwrap();
+        eventually("it is left out", || {
+            (targets(&stagedoor, "a") == [target.address()]).then_some(())
+        });
+        stagedoor.logged(&format!("{moving} is this service itself"));
+        assert_eq!(served(listen), b"1");
+    });
 }
 
 #[test]
