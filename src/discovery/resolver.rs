@@ -9,9 +9,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
+use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use crate::discovery::look_up::LookUps;
 use crate::net::names::NameBook;
@@ -37,6 +38,8 @@ pub struct ResolverArgs {
 /// The actor.
 pub struct Resolver {
     args: ResolverArgs,
+    /// When all of them are looked up again.
+    next: Instant,
 }
 
 /// Look these names up from now on; answers when each has been tried once.
@@ -54,23 +57,25 @@ pub struct NameMoved {
     pub to: IpAddr,
 }
 
-/// It is time to look everything up again.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Refresh;
-
 // === impl Resolver ===
 
 impl Resolver {
     /// A resolver with these means.
     pub fn new(args: ResolverArgs) -> Self {
-        Self { args }
+        Self { args, next: Instant::now() + EVERY }
     }
 
-    fn next_round(&self) -> Duration {
+    /// Who is to be looked up now.
+    fn due(&mut self) -> BTreeSet<Arc<str>> {
+        let wanted = self.args.wanted.load();
+        let now = Instant::now();
+        if now >= self.next {
+            self.next = now + EVERY;
+            return BTreeSet::clone(&wanted);
+        }
         let book = self.args.book.load();
-        let missing = |host: &Arc<str>| !matches!(book.names.get(host), Some(Ok(_)));
-        if self.args.wanted.load().iter().any(missing) { WHILE_MISSING } else { EVERY }
+        let missing = |host: &&Arc<str>| !matches!(book.names.get(*host), Some(Ok(_)));
+        wanted.iter().filter(missing).cloned().collect()
     }
 }
 
@@ -78,7 +83,12 @@ impl Actor for Resolver {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.notify_later(Refresh, self.next_round());
+        ctx.run_interval(WHILE_MISSING, |resolver, ctx| {
+            let due = resolver.due();
+            if !due.is_empty() {
+                ctx.spawn(look_up_all(resolver.args.clone(), due).into_actor(resolver));
+            }
+        });
     }
 }
 
@@ -90,15 +100,6 @@ impl Handler<Want> for Resolver {
         let new = want.0.iter().filter(|host| !book.names.contains_key(*host)).cloned().collect();
         self.args.wanted.store(Arc::new(want.0));
         Box::pin(look_up_all(self.args.clone(), new))
-    }
-}
-
-impl Handler<Refresh> for Resolver {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, _: Refresh, ctx: &mut Self::Context) -> Self::Result {
-        ctx.notify_later(Refresh, self.next_round());
-        Box::pin(look_up_all(self.args.clone(), BTreeSet::clone(&self.args.wanted.load())))
     }
 }
 
@@ -158,8 +159,8 @@ mod tests {
 
     type Addresses = Arc<Mutex<io::Result<Vec<IpAddr>>>>;
 
-    /// A resolver whose one name stands for what `addresses` says.
-    fn resolver(addresses: &Addresses) -> (Ref<Resolver>, ResolverArgs, Arc<Mutex<Vec<String>>>) {
+    /// For a resolver to which every name stands for what `addresses` says; and who has moved.
+    fn args(addresses: &Addresses) -> (ResolverArgs, Arc<Mutex<Vec<String>>>) {
         let (addresses, moved) = (Arc::clone(addresses), Arc::<Mutex<Vec<String>>>::default());
         let book = Arc::<ArcSwap<NameBook>>::default();
         let args = ResolverArgs {
@@ -178,8 +179,7 @@ mod tests {
                 Err(error) => Err(error.kind().into()),
             })),
         };
-        let handle = Ref::unsupervised("resolver", |_| Resolver::new(args.clone()));
-        (handle, args, moved)
+        (args, moved)
     }
 
     fn ip(last: u8) -> IpAddr {
@@ -190,11 +190,12 @@ mod tests {
     fn a_name_keeps_its_last_good_address_and_a_new_one_is_told() {
         actix_rt::System::new().block_on(async {
             let addresses: Addresses = Arc::new(Mutex::new(Err(io::ErrorKind::NotFound.into())));
-            let (handle, args, moved) = resolver(&addresses);
+            let (args, moved) = args(&addresses);
+            let handle = Ref::unsupervised("resolver", |_| Resolver::new(args.clone()));
             let host: Arc<str> = "db".into();
             let becomes = async |answer: io::Result<Vec<IpAddr>>| {
                 *addresses.lock().unwrap_or_else(PoisonError::into_inner) = answer;
-                handle.ask(Refresh).await.unwrap();
+                look_up_all(args.clone(), BTreeSet::clone(&args.wanted.load())).await;
                 args.book.load().names[&host].clone().ok()
             };
             handle.ask(Want(BTreeSet::from([Arc::clone(&host)]))).await.unwrap();
@@ -207,7 +208,27 @@ mod tests {
             assert_eq!(becomes(Ok(vec![ip(7)])).await, Some(ip(7)));
             assert_eq!(*moved.lock().unwrap(), ["db"]);
             handle.ask(Want(BTreeSet::new())).await.unwrap();
-            handle.ask(Refresh).await.unwrap();
+            look_up_all(args.clone(), BTreeSet::new()).await;
         });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_without_an_address_is_looked_up_each_second_and_others_with_all() {
+        let addresses: Addresses = Arc::new(Mutex::new(Ok(Vec::new())));
+        let (args, _) = args(&addresses);
+        let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+        args.wanted.store(Arc::new(names(&["known", "missing", "new"])));
+        args.book.rcu(|book| {
+            let mut book = book.moved(&"known".into(), ip(1));
+            book.names.insert("missing".into(), Err("it has none".to_owned()));
+            book
+        });
+        let mut resolver = Resolver::new(args.clone());
+        assert_eq!(resolver.due(), names(&["missing", "new"]));
+        tokio::time::advance(EVERY).await;
+        assert_eq!(resolver.due(), names(&["known", "missing", "new"]));
+        assert_eq!(resolver.due(), names(&["missing", "new"]));
+        args.wanted.store(Arc::new(names(&["known"])));
+        assert_eq!(resolver.due(), names(&[]));
     }
 }
