@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::admin::view::{ReloadView, StatusView, TreeView};
+use crate::admin::view::{ReloadView, StatusView, TreeView, UpgradeView};
 
 /// What a running process can be asked or told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub enum Command {
     Tree,
     /// Read the configuration again.
     Reload,
+    /// Start the program anew and leave the clients that come to it.
+    Upgrade,
     /// Restart one component, or one arbiter with what runs on it.
     Restart {
         /// Its name in the tree.
@@ -49,6 +51,8 @@ pub enum Reply {
     Tree(TreeView),
     /// To `reload`.
     Reload(ReloadView),
+    /// To `upgrade`.
+    Upgrade(UpgradeView),
 }
 
 /// A command on its way to whoever carries it out.

@@ -62,6 +62,14 @@ impl ControlSocket {
     /// `AddrInUse` if a living process listens there; else what the system says.
     pub fn bind(path: &Path) -> io::Result<Self> {
         remove_if_stale(path)?;
+        Self::take_over(path)
+    }
+
+    /// Binds `path`, mode 0600, whoever listens there: whoever connects reaches one of the two.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn take_over(path: &Path) -> io::Result<Self> {
         // Bound in a private folder and moved: nobody can connect before the mode is set.
         let folder = PrivateFolder::beside(path)?;
         let inside = folder.0.join("s");

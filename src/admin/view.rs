@@ -289,3 +289,12 @@ pub struct ReloadView {
     /// Warnings and notices about the new configuration, as text.
     pub remarks: String,
 }
+
+/// What an upgrade came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeView {
+    /// The process that serves from now on.
+    pub pid: u32,
+    /// Milliseconds from its start until it served.
+    pub took_ms: u64,
+}

@@ -18,6 +18,7 @@ use crate::app::discovering;
 use crate::app::house::House;
 use crate::app::reload::{Reload, Reloader};
 use crate::app::standing;
+use crate::app::upgrade::Upgrades;
 use crate::config::model::Service;
 use crate::config::names::TargetKey;
 use crate::events::failover::Failover;
@@ -42,6 +43,8 @@ pub struct AnswererArgs {
     pub house: House,
     /// Who reloads.
     pub reloader: Ref<Reloader>,
+    /// Who has the process upgraded.
+    pub upgrades: Upgrades,
     /// The tree of components.
     pub tree: Arc<dyn Tree>,
 }
@@ -95,6 +98,10 @@ async fn carry_out(args: &AnswererArgs, command: Command) -> Reply {
         Command::Status => Reply::Status(status(args).await),
         Command::Tree => Reply::Tree(args.tree.view()),
         Command::Reload => reload(args).await,
+        Command::Upgrade => match args.upgrades.ask().await {
+            Ok(view) => Reply::Upgrade(view),
+            Err(why) => Reply::Error(format!("not upgraded, nothing was changed: {why}")),
+        },
         Command::Restart { component } if args.tree.restart(&component) => {
             Reply::Ok(format!("restarting {component}"))
         }

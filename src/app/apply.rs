@@ -215,6 +215,10 @@ async fn configure_health(
 
 /// What is accepted from now on carries the TCP options of now.
 fn tune_listeners(house: &House, model: &Model) {
+    // A successor accepts, or a predecessor still does.
+    if !house.sockets.is_open() {
+        return;
+    }
     for service in model.services.values() {
         if let Err(error) = house.sockets.tune(&service.listen, &Tuning::of(&service.limits)) {
             log::warn!(listen:% = service.listen; "TCP options not changed: {error}");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::admin::control::{ControlArgs, ControlServer, ControlSocket};
 use crate::app::answers::{Answerer, AnswererArgs};
+use crate::app::predecessor::Predecessor;
 use crate::config::model::Node;
 use crate::supervise::child::ChildSpec;
 use crate::supervise::handle::Ref;
@@ -13,14 +14,22 @@ use crate::supervise::slot::SlotId;
 use crate::supervise::supervisor::{StartChild, Supervisor};
 
 /// Opens the control socket, or says why this process runs without one. Whoever answers is a child
-/// of `root`.
+/// of `root`. What a predecessor answers at
+/// is taken over from it.
 pub async fn open(
     node: &Node,
     root: &Ref<Supervisor>,
     args: AnswererArgs,
+    predecessor: Option<&Predecessor>,
 ) -> Option<Arc<ControlSocket>> {
     let path = node.control_socket.as_ref()?;
-    let socket = match ControlSocket::bind(path) {
+    let bound = match ControlSocket::bind(path) {
+        Err(error) if predecessor.is_some() && error.kind() == io::ErrorKind::AddrInUse => {
+            ControlSocket::take_over(path)
+        }
+        bound => bound,
+    };
+    let socket = match bound {
         Ok(socket) => Arc::new(socket),
         Err(error) => {
             let path = path.display();

@@ -1,6 +1,7 @@
 //! Putting a configuration in force: one at a time, by somebody who is there to the end.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
@@ -41,6 +42,15 @@ pub async fn put_in_force(
     let (house, closer) = (house.clone(), closer.clone());
     closer.main.clone().spawn(async move {
         let _turn = house.applying.lock().await;
+        if house.is_succeeded.load(Ordering::Relaxed) {
+            if on.is_some() {
+                drop(done.send(Ok(Put::Overtaken)));
+                return;
+            }
+            let why = "another process serves since an upgrade: this one only drains";
+            drop(done.send(Err(why.to_owned())));
+            return;
+        }
         // Whoever asked may have fallen.
         drop(done.send(put(&house, &closer, configuration, on).await));
     });

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use actix::Actor;
@@ -53,6 +53,8 @@ pub struct House {
     pub circles: Arc<ArcSwap<BTreeMap<ServiceName, Vec<String>>>>,
     /// Held while a model is put in force: one at a time, and each one whole.
     pub applying: Arc<tokio::sync::Mutex<()>>,
+    /// Since an upgrade another process serves: no configuration comes into force here any more.
+    pub is_succeeded: Arc<AtomicBool>,
     /// Who finds targets.
     pub discoverers: Discoverers,
     /// Told when another list of targets counts.
@@ -128,6 +130,7 @@ impl House {
             lists_changed,
             circles: Arc::default(),
             applying: Arc::default(),
+            is_succeeded: Arc::default(),
             generation: Arc::default(),
             started: Instant::now(),
             sockets: SocketTable::default(),

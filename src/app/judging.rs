@@ -1,6 +1,7 @@
 //! Judging: what the health supervisor works with, and who hears of what it finds.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::app::closing::Closer;
 use crate::app::house::House;
@@ -50,18 +51,24 @@ pub fn health_args(house: &House, closer: &Closer, intensity: Intensity) -> Heal
             })
         },
         changed: {
-            let herald = Arc::clone(&house.herald);
+            let (herald, succeeded) = (Arc::clone(&house.herald), Arc::clone(&house.is_succeeded));
             Recipient::from_fn(move |changed: TargetChanged| {
-                herald.target_changed(&changed);
+                // Else the successor tells, and everything would be told twice.
+                if !succeeded.load(Ordering::Relaxed) {
+                    herald.target_changed(&changed);
+                }
                 true
             })
         },
         led: {
             let closer = closer.clone();
             let (herald, model) = (Arc::clone(&house.herald), Arc::clone(&house.model));
+            let succeeded = Arc::clone(&house.is_succeeded);
             Recipient::from_fn(move |changed: LeaderChanged| {
                 closer.leader_changed(&changed);
-                if let Some(service) = model.load().services.get(&changed.service) {
+                if !succeeded.load(Ordering::Relaxed)
+                    && let Some(service) = model.load().services.get(&changed.service)
+                {
                     herald.leader_changed(service, &changed);
                 }
                 true

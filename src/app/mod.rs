@@ -12,6 +12,7 @@ pub mod service_manager;
 pub mod shutdown;
 pub mod signals;
 pub mod tree;
+pub mod upgrade;
 
 pub mod apply;
 pub mod changes;
@@ -24,6 +25,8 @@ pub mod house;
 pub mod inheriting;
 pub mod judging;
 pub mod limits;
+pub mod newcomer;
+pub mod predecessor;
 pub mod renewals;
 pub mod spread;
 pub mod standing;

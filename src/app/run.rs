@@ -16,11 +16,14 @@ use crate::app::apply::apply;
 use crate::app::certificates::{Certificates, CertificatesArgs};
 use crate::app::closing::Closer;
 use crate::app::house::House;
+use crate::app::newcomer::Program;
+use crate::app::predecessor::Predecessor;
 use crate::app::rediscoverer::{Rediscoverer, RediscovererArgs};
 use crate::app::reload::{Reload, Reloader, ReloaderArgs};
 use crate::app::service_manager::ServiceManager;
 use crate::app::signals::Asked;
 use crate::app::tree::RunningTree;
+use crate::app::upgrade::{Upgrader, Upgrades};
 use crate::app::{control_socket, judging, limits, shutdown, signals};
 use crate::config::load::Sources;
 use crate::config::model::Node;
@@ -30,8 +33,7 @@ use crate::discovery::resolver::{NameMoved, Resolver, ResolverArgs};
 use crate::events::courier::{Courier, CourierArgs};
 use crate::events::delivery::Means;
 use crate::health::supervisor::{HealthSupervisor, HostMoved};
-use crate::net::inherited;
-use crate::net::listen::Bound;
+use crate::net::inherited::{self, Inherited};
 use crate::proxy::desk::Desk;
 use crate::proxy::router::Router;
 use crate::proxy::sockets::SocketTable;
@@ -63,10 +65,11 @@ pub fn run(configuration: Configuration, sources: Sources, log: &LogControl) -> 
     // actix would make the runtime by itself, and panic if it cannot.
     // First of all: they are known by their numbers.
     let inherited = inherited::take();
+    let program = Program::of_this_process();
     let code =
         Builder::new_current_thread().enable_all().build().map_err(waiting).and_then(|runtime| {
             let system = System::with_tokio_rt(move || runtime);
-            system.block_on(live(configuration, sources, logging, inherited))
+            system.block_on(live((configuration, sources), logging, inherited, program?))
         });
     let code = code.unwrap_or_else(|error| {
         log::error!("cannot start: {error}");
@@ -93,15 +96,19 @@ fn too_few_threads(error: io::Error) -> anyhow::Error {
 }
 
 async fn live(
-    configuration: Configuration,
-    sources: Sources,
+    (Configuration { model, origin }, sources): (Configuration, Sources),
     log: LogControl,
-    inherited: Vec<Bound>,
+    Inherited { lasting, handed_over, line }: Inherited,
+    program: Program,
 ) -> anyhow::Result<u8> {
-    let Configuration { model, origin } = configuration;
+    let predecessor = line.map(Predecessor::at);
+    let sockets = match &predecessor {
+        Some(_) => SocketTable::handed_over(lasting, handed_over),
+        None => SocketTable::new(lasting),
+    };
     let mut asked = signals::catch()?;
     let (gave_up, mut given_up) = mpsc::unbounded_channel();
-    let process = Process::start(&model.node, sources, log, (gave_up, inherited)).await?;
+    let process = Process::start(&model.node, sources, log, (gave_up, sockets)).await?;
     {
         let _turn = process.house.applying.lock().await;
         apply(&process.house, &process.closer, Arc::clone(&model)).await?;
@@ -110,17 +117,28 @@ async fn live(
     for local in process.house.sockets.unclaimed() {
         log::warn!("LISTEN_FDS: no service listens at {local}, where its clients wait in vain");
     }
-    let control =
-        control_socket::open(&model.node, process.root.handle(), process.answerer_args()).await;
+    let (upgrades, wanted) = Upgrades::channel();
+    let answers = process.answerer_args(upgrades.clone());
+    if let Some(predecessor) = &predecessor {
+        predecessor.verdicts(&process.house).await;
+    }
+    let before = predecessor.as_ref();
+    let control = control_socket::open(&model.node, process.root.handle(), answers, before).await;
+    process.house.sockets.open();
     let level = if model.services.is_empty() { log::Level::Warn } else { log::Level::Info };
     let services = process.house.services_in_words();
     log::log!(level, "ready: {services}, process {}", std::process::id());
-    process.house.manager.ready(&services);
+    match predecessor {
+        Some(predecessor) => predecessor.tell(),
+        None => process.house.manager.ready(&services),
+    }
+    let mut upgrader = Upgrader::new(process.house.clone(), program, wanted);
     actix_rt::spawn(process.house.manager.clone().keep_alive());
     let code = loop {
         tokio::select! {
             Some(what) = asked.recv() => match what {
                 Asked::Reload => process.reload(),
+                Asked::Upgrade => upgrades.tell(),
                 Asked::Nothing(name) => log::warn!("signal {name} has no meaning in this release"),
                 Asked::Stop => break 0,
             },
@@ -128,8 +146,11 @@ async fn live(
                 log::error!(component:% = name; "cannot be kept running, stopping: {reason}");
                 break GAVE_UP;
             }
+            () = upgrader.done() => break 0,
         }
     };
+    // A newcomer that does not serve yet is not to serve any more.
+    drop(upgrader);
     process.stop(&mut asked).await;
     shutdown::send_last_events(&process.house).await;
     process.house.keeper.close_within(LAST_WORDS);
@@ -168,7 +189,7 @@ impl Process {
         node: &Node,
         sources: Sources,
         log: LogControl,
-        (gave_up, inherited): (mpsc::UnboundedSender<GaveUp>, Vec<Bound>),
+        (gave_up, sockets): (mpsc::UnboundedSender<GaveUp>, SocketTable),
     ) -> anyhow::Result<Self> {
         let workers = u16::try_from(node.workers.get()).unwrap_or(u16::MAX);
         let ids = (0..workers).map(SlotId::Data).chain([SlotId::Control]);
@@ -183,7 +204,7 @@ impl Process {
         let rediscoverer = Ref::vacant("rediscoverer");
         let handles = groups.each_ref().map(|group| group.handle().clone());
         let house = House {
-            sockets: SocketTable::new(inherited),
+            sockets,
             manager: ServiceManager::of_environment(),
             ..House::new(node, log, handles, rediscoverer.recipient())
         };
@@ -303,11 +324,12 @@ impl Process {
         house.routers.iter().enumerate().map(spec).collect()
     }
 
-    fn answerer_args(&self) -> AnswererArgs {
+    fn answerer_args(&self, upgrades: Upgrades) -> AnswererArgs {
         let tree = RunningTree { root: Arc::clone(&self.root), slots: Arc::clone(&self.slots) };
         AnswererArgs {
             house: self.house.clone(),
             reloader: self.reloader.clone(),
+            upgrades,
             tree: Arc::new(tree),
         }
     }

@@ -8,6 +8,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{env, io};
 
@@ -22,6 +23,8 @@ pub struct ServiceManager(Option<Arc<Ear>>);
 struct Ear {
     socket: UnixDatagram,
     address: SocketAddr,
+    /// Another process tells it how it is.
+    is_left: AtomicBool,
 }
 
 // === impl ServiceManager ===
@@ -53,6 +56,14 @@ impl ServiceManager {
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
+    /// The process with this id serves from now on; of this one it hears nothing any more.
+    pub fn leave_to(&self, process: u32) {
+        self.tell(&format!("MAINPID={process}"));
+        if let Some(ear) = &self.0 {
+            ear.is_left.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// It stops, and may take this long.
     pub fn stopping(&self, within: Duration) {
         self.tell(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", within.as_micros()));
@@ -71,7 +82,9 @@ impl ServiceManager {
     }
 
     fn tell(&self, words: &str) {
-        let Some(ear) = &self.0 else { return };
+        let Some(ear) = self.0.as_ref().filter(|ear| !ear.is_left.load(Ordering::Relaxed)) else {
+            return;
+        };
         if let Err(error) = ear.socket.send_to_addr(words.as_bytes(), &ear.address) {
             let about = words.split('=').next().unwrap_or_default();
             log::warn!("the service manager does not hear {about}: {error}");
@@ -93,7 +106,7 @@ impl Ear {
         };
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, address })
+        Ok(Self { socket, address, is_left: AtomicBool::new(false) })
     }
 }
 

@@ -39,6 +39,24 @@ pub async fn drain(house: &House, limit: Duration) {
     cut_what_is_left(house).await;
 }
 
+/// Leaves those who come to a successor, which accepts from the same queues, and waits until no
+/// session is left, or `limit` has passed; what is left then is reset. Health goes on meanwhile, and
+/// so does what is found: sessions obey both.
+pub async fn leave(house: &House, limit: Option<Duration>) {
+    let deadline = limit.map(|limit| Instant::now() + limit);
+    house.sockets.shut();
+    stop_accepting(house).await;
+    let live = sessions(house);
+    if live > 0 {
+        let long = limit.map_or_else(String::new, |limit| format!(", for {limit:?}"));
+        log::info!(sessions = live; "upgraded: sessions live on here until they end{long}");
+    }
+    while sessions(house) > 0 && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        tokio::time::sleep(LOOK).await;
+    }
+    cut_what_is_left(house).await;
+}
+
 /// Resets every session there is.
 pub async fn cut_what_is_left(house: &House) {
     let cut = house.registry.cut_all(CutReason::Shutdown);

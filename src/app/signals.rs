@@ -1,4 +1,5 @@
-//! Signals: TERM and INT drain, a second one ends now; HUP reloads.
+//! Signals: TERM and INT drain, a second one ends now; HUP reloads; USR2
+//! upgrades.
 //!
 //! Others whose default would kill are caught and named, so that none ends the process by accident.
 
@@ -14,6 +15,8 @@ pub enum Asked {
     Reload,
     /// TERM or INT; the first drains, the second ends at once.
     Stop,
+    /// USR2.
+    Upgrade,
     /// One that this release has no use for.
     Nothing(&'static str),
 }
@@ -29,7 +32,7 @@ pub fn catch() -> io::Result<mpsc::UnboundedReceiver<Asked>> {
         (SignalKind::terminate(), Asked::Stop),
         (SignalKind::interrupt(), Asked::Stop),
         (SignalKind::user_defined1(), Asked::Nothing("USR1")),
-        (SignalKind::user_defined2(), Asked::Nothing("USR2")),
+        (SignalKind::user_defined2(), Asked::Upgrade),
         (SignalKind::quit(), Asked::Stop),
     ] {
         actix_rt::spawn(forward(signal(kind)?, what, asked.clone()));

@@ -51,6 +51,11 @@ enum Command {
     Tree(TalkArgs),
     /// Have a running process read its configuration again.
     Reload(TalkArgs),
+    /// Have a running process start its program anew, and leave new clients to that.
+    ///
+    /// Put the new program in the place of the old one first. No client is refused or cut: the
+    /// sessions of the old process live on in it, and it ends with the last of them.
+    Upgrade(TalkArgs),
     /// Restart one component of a running process, or one arbiter.
     Restart(RestartArgs),
     /// Hit a component of a running process with a fault.
@@ -80,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Status(talk) => control::main(&talk, &Asked::Status),
         Command::Tree(talk) => control::main(&talk, &Asked::Tree),
         Command::Reload(talk) => control::main(&talk, &Asked::Reload),
+        Command::Upgrade(talk) => control::main(&talk, &Asked::Upgrade),
         Command::Restart(args) => {
             control::main(&args.talk, &Asked::Restart { component: args.component })
         }

@@ -1,4 +1,4 @@
-//! `stagedoor status | tree | reload | restart`: talks to a running process over its control socket.
+//! `stagedoor status | tree | reload | upgrade | restart`: talks to a running process over its control socket.
 //!
 //! Exit codes: 0 done, 1 the process said no, 2 the settings are wrong, 3 no process answers.
 
@@ -72,9 +72,11 @@ pub fn main(talk: &TalkArgs, command: &Command) -> ExitCode {
             output::print(&text);
             match reply {
                 Reply::Error(_) => ExitCode::from(1),
-                Reply::Ok(_) | Reply::Status(_) | Reply::Tree(_) | Reply::Reload(_) => {
-                    ExitCode::SUCCESS
-                }
+                Reply::Ok(_)
+                | Reply::Status(_)
+                | Reply::Tree(_)
+                | Reply::Reload(_)
+                | Reply::Upgrade(_) => ExitCode::SUCCESS,
             }
         }
         Err(error) => {

@@ -14,6 +14,7 @@ pub fn json(reply: &Reply) -> String {
         Reply::Status(view) => serde_json::to_string_pretty(view),
         Reply::Tree(view) => serde_json::to_string_pretty(view),
         Reply::Reload(view) => serde_json::to_string_pretty(view),
+        Reply::Upgrade(view) => serde_json::to_string_pretty(view),
     };
     text.expect("a view has string keys and finite numbers only") + "\n"
 }
@@ -27,6 +28,11 @@ pub fn text(reply: &Reply) -> String {
         Reply::Status(view) => status(&mut out, view),
         Reply::Tree(view) => tree(&mut out, view, "", ""),
         Reply::Reload(view) => reload(&mut out, view),
+        Reply::Upgrade(view) => writeln!(
+            out,
+            "process {} serves from now on, after {} ms; the sessions of the one before live on in it",
+            view.pid, view.took_ms
+        ),
     };
     written.expect("writing into a String cannot fail");
     out

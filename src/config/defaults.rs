@@ -14,6 +14,7 @@ use crate::config::thresholds::Thresholds;
 /// The built-in node settings.
 pub fn settings(env: &Environment) -> Value {
     let node = Node::default();
+    let upgrade_timeout = node.upgrade_timeout.map_or(json!(0), |limit| json!(text(limit)));
     json!({
         "workers": node.workers,
         "state_dir": state_folder(env),
@@ -22,7 +23,10 @@ pub fn settings(env: &Environment) -> Value {
         "admin": { "socket": control_socket(env) },
         "log": { "level": node.log.level, "format": format(node.log.format) },
         "limits": { "max_connections": 0 },
-        "shutdown": { "timeout": text(node.shutdown_timeout) },
+        "shutdown": {
+            "timeout": text(node.shutdown_timeout),
+            "upgrade_timeout": upgrade_timeout,
+        },
         "supervision": {
             "intensity": node.supervision.intensity,
             "window": text(node.supervision.window),

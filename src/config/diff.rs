@@ -135,12 +135,14 @@ fn node(old: &Node, new: &Node) -> Option<NodeChange> {
         name_servers,
         log: Log { format, level },
         shutdown_timeout,
+        upgrade_timeout,
         max_connections,
         supervision,
     } = old;
     let live = [
         ("log.level", *level != new.log.level),
         ("shutdown.timeout", *shutdown_timeout != new.shutdown_timeout),
+        ("shutdown.upgrade_timeout", *upgrade_timeout != new.upgrade_timeout),
         ("discovery.name_servers", *name_servers != new.name_servers),
         ("certificates.folder", *store != new.store),
         ("limits.max_connections", *max_connections != new.max_connections),

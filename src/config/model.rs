@@ -52,6 +52,9 @@ pub struct Node {
     pub log: Log,
     /// `[shutdown] timeout`: how long a drain may take before what is left is cut. Default 30 s.
     pub shutdown_timeout: Duration,
+    /// `[shutdown] upgrade_timeout`: how long a process lives on after an upgrade for the sake of its
+    /// sessions. Default `None`: until the last of them ends.
+    pub upgrade_timeout: Option<Duration>,
     /// `[limits] max_connections`: sessions in the whole process. `None`: derived from the
     /// descriptors the process may have.
     pub max_connections: Option<NonZeroUsize>,
@@ -251,6 +254,7 @@ impl Default for Node {
             name_servers: Arc::default(),
             log: Log { format: LogFormat::Text, level: "info".to_owned() },
             shutdown_timeout: Duration::from_secs(30),
+            upgrade_timeout: None,
             max_connections: None,
             supervision: Supervision::default(),
         }

@@ -84,13 +84,17 @@ impl Acceptor {
     }
 }
 
-/// Moves up to `BATCH` of those who wait in the queue of a bound socket now to `accepted`, and waits
+/// Moves up to `limit` of those who wait in the queue of a bound socket now to `accepted`, and waits
 /// for nobody. False: the queue is empty.
 ///
 /// # Errors
 /// The system is short of something: what `accepted` has is good, and the queue keeps the rest.
-pub fn take_queued(bound: impl AsFd, accepted: &mut Vec<Accepted>) -> io::Result<bool> {
-    for _ in 0..BATCH {
+pub fn take_queued(
+    bound: impl AsFd,
+    accepted: &mut Vec<Accepted>,
+    limit: usize,
+) -> io::Result<bool> {
+    for _ in 0..limit {
         match accept_one(&bound) {
             Ok(connection) => accepted.push(connection),
             Err(Errno::AGAIN) => return Ok(false),
@@ -214,9 +218,9 @@ mod tests {
             clients.push(TcpStream::connect(address).await.unwrap());
         }
         let mut accepted = Vec::new();
-        assert!(take_queued(&bound, &mut accepted).unwrap(), "there may be more");
+        assert!(take_queued(&bound, &mut accepted, BATCH).unwrap(), "there may be more");
         assert_eq!(accepted.len(), BATCH);
-        assert!(!take_queued(&bound, &mut accepted).unwrap());
+        assert!(!take_queued(&bound, &mut accepted, BATCH).unwrap());
         assert_eq!(accepted.len(), clients.len());
     }
 

@@ -15,7 +15,7 @@ use actix::{
 use tokio::time::Instant;
 
 use crate::config::names::ListenAddress;
-use crate::net::accept::{Accepted, Acceptor, Turn, take_queued};
+use crate::net::accept::{Accepted, Acceptor, BATCH, Turn, take_queued};
 use crate::proxy::live::LiveCell;
 use crate::proxy::permits::{Permit, Permits};
 use crate::proxy::router::{Router, Wake};
@@ -105,10 +105,22 @@ impl Waiting {
 
 /// Accepts until the socket itself cannot be used, and returns that error.
 async fn accept_forever(args: &ListenerArgs) -> io::Error {
-    let acceptor = match acceptor(args) {
-        Ok(acceptor) => acceptor,
-        Err(error) => return error,
-    };
+    loop {
+        args.sockets.turns(true).await;
+        let acceptor = match acceptor(args) {
+            Ok(acceptor) => acceptor,
+            Err(error) => return error,
+        };
+        tokio::select! {
+            biased;
+            () = args.sockets.turns(false) => {}
+            () = accept(args, &acceptor) => {}
+        }
+    }
+}
+
+/// Never ends. Dropped, it loses nobody whom it has accepted.
+async fn accept(args: &ListenerArgs, acceptor: &Acceptor) {
     let (mut accepted, mut pause, mut complained) = (Vec::new(), Pause::default(), None);
     loop {
         // Over the limit of the process the first waits here and the next in the kernel.
@@ -143,9 +155,23 @@ fn acceptor(args: &ListenerArgs) -> io::Result<Acceptor> {
 async fn empty_queue(args: &ListenerArgs) -> io::Result<()> {
     let bound = args.sockets.lend(&args.listen)?;
     let mut accepted = Vec::new();
+    while !args.sockets.is_open() {
+        // A successor accepts from the same queue: whom we cannot serve is left to it.
+        while !args.waiting.lock().is_empty() {
+            let permit = args.permits.take().await;
+            hand_over_first(args, permit);
+        }
+        let Some(permit) = args.permits.try_take() else { return Ok(()) };
+        let taken = take_queued(&*bound, &mut accepted, 1);
+        match accepted.pop() {
+            Some(connection) => hand_over(args, connection, permit),
+            None => return taken.map(drop),
+        }
+        tokio::task::yield_now().await;
+    }
     loop {
         // Not through the acceptor: it knows of those who wait only once the runtime has told it.
-        let taken = take_queued(&*bound, &mut accepted);
+        let taken = take_queued(&*bound, &mut accepted, BATCH);
         args.waiting.lock().extend(accepted.drain(..));
         while !args.waiting.lock().is_empty() {
             match args.permits.try_take() {

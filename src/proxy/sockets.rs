@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
 
 use crate::config::names::ListenAddress;
 use crate::net::endpoint::Endpoint;
@@ -13,17 +16,85 @@ use crate::net::listen::{BindError, Bound, bind};
 use crate::net::tuning::Tuning;
 
 /// Every listening socket. Cheap to clone; clones share it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SocketTable {
     table: Arc<Mutex<BTreeMap<ListenAddress, Arc<Bound>>>>,
     /// Those that were bound by somebody else, who keeps them too: they are never given up.
     inherited: Arc<[Arc<Bound>]>,
+    /// Those of the process before us that no address has led to yet.
+    handed_over: Arc<Mutex<Vec<Arc<Bound>>>>,
+    /// May anybody accept now?
+    is_open: Arc<watch::Sender<bool>>,
+}
+
+/// Duplicates of everything that listens, for a process that is to succeed this one.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// Those that somebody else keeps too.
+    pub lasting: Vec<OwnedFd>,
+    /// Ours.
+    pub own: Vec<OwnedFd>,
+}
+
+impl Default for SocketTable {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
 }
 
 impl SocketTable {
     /// A table in which nothing is bound, but what others have bound for us.
-    pub fn new(inherited: Vec<Bound>) -> Self {
-        Self { table: Arc::default(), inherited: inherited.into_iter().map(Arc::new).collect() }
+    pub fn new(lasting: Vec<Bound>) -> Self {
+        Self::begin(lasting, Vec::new(), true)
+    }
+
+    /// The same with those of a process that is to be succeeded: until `open`, that one accepts.
+    pub fn handed_over(lasting: Vec<Bound>, own: Vec<Bound>) -> Self {
+        Self::begin(lasting, own, false)
+    }
+
+    fn begin(lasting: Vec<Bound>, own: Vec<Bound>, is_open: bool) -> Self {
+        Self {
+            table: Arc::default(),
+            inherited: lasting.into_iter().map(Arc::new).collect(),
+            handed_over: Arc::new(Mutex::new(own.into_iter().map(Arc::new).collect())),
+            is_open: Arc::new(watch::Sender::new(is_open)),
+        }
+    }
+
+    /// From now on whoever listens accepts; what no address has led to until now is given up.
+    pub fn open(&self) {
+        *self.handed_over.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
+        self.is_open.send_replace(true);
+    }
+
+    /// From now on nobody accepts any more: a successor does, from the same queues.
+    pub fn shut(&self) {
+        self.is_open.send_replace(false);
+    }
+
+    /// May anybody accept now?
+    pub fn is_open(&self) -> bool {
+        *self.is_open.borrow()
+    }
+
+    /// Waits until it is so (or not so).
+    pub async fn turns(&self, open: bool) {
+        // The sender is here.
+        drop(self.is_open.subscribe().wait_for(|is_open| *is_open == open).await);
+    }
+
+    /// Duplicates of everything that listens.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn hand_over(&self) -> io::Result<HandedOver> {
+        let lasting = self.inherited.iter().map(|bound| bound.lend()).collect::<io::Result<_>>()?;
+        let is_lasting =
+            |bound: &Arc<Bound>| self.inherited.iter().any(|it| Arc::ptr_eq(it, bound));
+        let table = self.lock();
+        let own = table.values().filter(|bound| !is_lasting(bound));
+        Ok(HandedOver { lasting, own: own.map(|bound| bound.lend()).collect::<io::Result<_>>()? })
     }
 
     /// Where those of others listen that no address leads to.
@@ -61,13 +132,19 @@ impl SocketTable {
     }
 
     fn bind(&self, address: &ListenAddress, tuning: &Tuning) -> Result<Arc<Bound>, BindError> {
-        let Some(bound) = self.inherited.iter().find(|bound| bound.is_at(address)) else {
+        let Some(bound) = self.find(address) else {
             return bind(address, tuning).map(Arc::new);
         };
         match bound.tune(tuning) {
-            Ok(()) => Ok(Arc::clone(bound)),
+            Ok(()) => Ok(bound),
             Err(source) => Err(BindError { address: address.clone(), source }),
         }
+    }
+
+    fn find(&self, address: &ListenAddress) -> Option<Arc<Bound>> {
+        let handed_over = self.handed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.inherited.iter().chain(&*handed_over);
+        all.find(|bound| bound.is_at(address)).cloned()
     }
 
     /// The socket bound for `address`.

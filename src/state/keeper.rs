@@ -23,14 +23,14 @@ const REFRESHES: u32 = 5;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What a page is kept under.
-type Shelf = (Kind, Owner);
+pub(super) type Shelf = (Kind, Owner);
 
 /// Keeps what must outlive the process; or, without a folder, nothing. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Keeper(Option<Arc<Shared>>);
+pub struct Keeper(pub(super) Option<Arc<Shared>>);
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     folder: PathBuf,
     max_age: Duration,
     desk: Mutex<Desk>,
@@ -41,19 +41,21 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct Desk {
+pub(super) struct Desk {
     /// As it is known now.
-    newest: BTreeMap<Shelf, Page>,
+    pub(super) newest: BTreeMap<Shelf, Page>,
     /// As it was last written.
     given: BTreeMap<Shelf, Page>,
     /// Whose newest is to be written.
-    waiting: BTreeSet<Shelf>,
+    pub(super) waiting: BTreeSet<Shelf>,
     /// There is a thread.
     is_running: bool,
     /// It writes just now.
     is_writing: bool,
     /// The process ends: whatever is still tried, is tried now.
     is_closing: bool,
+    /// Nothing is written: another process may write.
+    is_paused: bool,
 }
 
 // === impl Keeper ===
@@ -113,7 +115,8 @@ impl Keeper {
         let Some(shared) = &self.0 else { return };
         let shelf = (page.kind, page.of.clone());
         let mut desk = shared.lock();
-        if desk.given.get(&shelf).is_none_or(|given| shared.is_due(given, &page)) {
+        let is_due = desk.given.get(&shelf).is_none_or(|given| shared.is_due(given, &page));
+        if is_due && !desk.is_paused {
             desk.waiting.insert(shelf.clone());
         }
         desk.newest.insert(shelf, page);
@@ -121,26 +124,54 @@ impl Keeper {
     }
 
     /// Has everything written as it is known now, and waits for that, but not longer than `limit`.
+    /// Paused, it writes nothing.
     pub fn close_within(&self, limit: Duration) {
         let Some(shared) = &self.0 else { return };
         let mut desk = shared.lock();
-        let Desk { newest, given, waiting, is_closing, .. } = &mut *desk;
-        *is_closing = true;
-        let old = newest.iter().filter(|(shelf, page)| given.get(*shelf) != Some(*page));
-        waiting.extend(old.map(|(shelf, _)| shelf.clone()));
+        desk.is_closing = true;
+        shared.flush(desk, limit);
+    }
+
+    /// Has everything written as `close_within` does; from then on nothing is, until `resume`.
+    pub fn pause_within(&self, limit: Duration) {
+        let Some(shared) = &self.0 else { return };
+        shared.flush(shared.lock(), limit);
+        let mut desk = shared.lock();
+        desk.is_paused = true;
+        desk.waiting.clear();
+    }
+
+    /// Has everything written again, as it is known by now: somebody else may have written.
+    pub fn resume(&self) {
+        let Some(shared) = &self.0 else { return };
+        let mut desk = shared.lock();
+        let Desk { newest, given, waiting, is_paused, .. } = &mut *desk;
+        *is_paused = false;
+        given.clear();
+        waiting.extend(newest.keys().cloned());
         shared.serve(&mut desk);
-        let is_busy = |desk: &mut Desk| !desk.waiting.is_empty() || desk.is_writing;
-        let waited = shared.written.wait_timeout_while(desk, limit, is_busy);
-        if waited.is_ok_and(|(_, waited)| waited.timed_out()) {
-            let folder = shared.folder.display();
-            log::warn!("{folder} takes long to write to: what is known may not be remembered");
-        }
     }
 }
 
 // === impl Shared ===
 
 impl Shared {
+    fn flush(self: &Arc<Self>, mut desk: MutexGuard<'_, Desk>, limit: Duration) {
+        if desk.is_paused {
+            return;
+        }
+        let Desk { newest, given, waiting, .. } = &mut *desk;
+        let old = newest.iter().filter(|(shelf, page)| given.get(*shelf) != Some(*page));
+        waiting.extend(old.map(|(shelf, _)| shelf.clone()));
+        self.serve(&mut desk);
+        let is_busy = |desk: &mut Desk| !desk.waiting.is_empty() || desk.is_writing;
+        let waited = self.written.wait_timeout_while(desk, limit, is_busy);
+        if waited.is_ok_and(|(_, waited)| waited.timed_out()) {
+            let folder = self.folder.display();
+            log::warn!("{folder} takes long to write to: what is known may not be remembered");
+        }
+    }
+
     fn read(&self, kind: Kind, file: &str) -> Result<Option<Page>, Disbelief> {
         let text = folder::read(&self.folder, file);
         let text = text.map_err(|error| Disbelief::Unreadable(error.to_string()))?;
@@ -148,7 +179,7 @@ impl Shared {
     }
 
     /// Is it time to write `now`, when `given` was written last?
-    fn is_due(&self, given: &Page, now: &Page) -> bool {
+    pub(super) fn is_due(&self, given: &Page, now: &Page) -> bool {
         let refresh = REFRESH.min(self.max_age / REFRESHES);
         // Set back, the clock makes what is there a file from the future.
         let is_old = given.written.age_at(now.written).map_or(true, |age| age >= refresh);
@@ -174,7 +205,7 @@ impl Shared {
     }
 
     /// Every change under this lock is sound by itself, whatever panicked.
-    fn lock(&self) -> MutexGuard<'_, Desk> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -254,128 +285,5 @@ impl Drop for Writer {
         let mut desk = self.0.lock();
         (desk.is_running, desk.is_writing) = (false, false);
         self.0.written.notify_all();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::Path;
-
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(60);
-    const MAX: Duration = Duration::from_secs(600);
-    const KIND: Kind = Kind { word: "thing", what: "it", without: "without it" };
-
-    fn owner() -> Owner {
-        Owner { service: "redis".into(), listen: "*:1".into() }
-    }
-
-    fn page(said: &str, written: WallTime) -> Page {
-        Page { kind: KIND, of: owner(), written, lines: format!("{said}\n") }
-    }
-
-    fn says(said: &str) -> Page {
-        page(said, WallTime::now())
-    }
-
-    fn read(keeper: &Keeper) -> Option<String> {
-        keeper.read(KIND, &owner(), |page, _| Ok(page.lines.trim_end().to_owned()))
-    }
-
-    fn written(folder: &Path) -> Page {
-        let text = std::fs::read_to_string(folder.join(owner().file_name(KIND))).unwrap();
-        Page::parse(KIND, &text).unwrap()
-    }
-
-    fn keeper(folder: &Path) -> Keeper {
-        Keeper::new(Some(folder.into()), MAX)
-    }
-
-    #[test]
-    fn the_newest_of_many_is_what_is_written_and_read_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = keeper(folder.path());
-        assert_eq!(read(&first), None);
-        for _ in 0..50 {
-            first.keep(says("old"));
-            first.keep(says("new"));
-        }
-        first.close_within(PATIENCE);
-        let next = keeper(folder.path());
-        assert_eq!(read(&next).as_deref(), Some("new"));
-        let other = Owner { listen: "*:2".into(), ..owner() };
-        assert_eq!(next.read(KIND, &other, |_, _| Ok(())), None);
-        let kind = Kind { word: "other", ..KIND };
-        assert_eq!(next.read(kind, &owner(), |_, _| Ok(())), None);
-    }
-
-    #[test]
-    fn what_stays_the_same_is_not_written_each_time_but_with_its_time_at_the_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let keeper = keeper(folder.path());
-        keeper.keep(says("so"));
-        keeper.close_within(PATIENCE);
-        let first = written(folder.path());
-        keeper.keep(says("so"));
-        assert!(keeper.0.as_ref().unwrap().lock().waiting.is_empty(), "nothing new");
-        keeper.close_within(PATIENCE);
-        let last = written(folder.path());
-        assert!(last.says_the_same(&first));
-        let newest = keeper.0.as_ref().unwrap().lock().newest[&(KIND, owner())].written;
-        assert_eq!(last.written.to_string(), newest.to_string());
-    }
-
-    #[test]
-    fn it_is_due_when_it_is_news_or_old_or_the_clock_was_set_back() {
-        let now = WallTime::now();
-        let earlier = |seconds| now.before(Duration::from_secs(seconds)).unwrap();
-        let check = |max_age, given: Page, due| {
-            let keeper = Keeper::new(Some("/nowhere".into()), Duration::from_secs(max_age));
-            assert_eq!(keeper.0.unwrap().is_due(&given, &page("so", now)), due, "{given:?}");
-        };
-        check(600, page("so", now), false);
-        check(600, page("else", now), true);
-        check(600, page("so", earlier(59)), false);
-        check(600, page("so", earlier(60)), true);
-        check(20, page("so", earlier(4)), true);
-        let keeper = keeper(Path::new("/nowhere"));
-        assert!(keeper.0.unwrap().is_due(&page("so", now), &page("so", earlier(100))));
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_written_to_holds_up_nobody_and_is_tried_again() {
-        let home = tempfile::tempdir().unwrap();
-        // No folder can be made below a file, not even by root.
-        let blocked = home.path().join("blocked");
-        std::fs::write(&blocked, "").unwrap();
-        let keeper = keeper(&blocked.join("state"));
-        keeper.keep(says("so"));
-        keeper.close_within(PATIENCE);
-        std::fs::remove_file(&blocked).unwrap();
-        keeper.keep(says("so"));
-        keeper.close_within(PATIENCE);
-        assert_eq!(read(&keeper).as_deref(), Some("so"));
-        let mode = std::fs::metadata(&blocked).unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0, "for this user alone");
-    }
-
-    #[test]
-    fn without_a_folder_nothing_is_kept() {
-        let keeper = Keeper::default();
-        keeper.keep(says("so"));
-        keeper.close_within(PATIENCE);
-        assert_eq!(read(&keeper), None);
-        assert!(!keeper.keeps());
-    }
-
-    #[test]
-    fn what_was_written_after_now_is_not_believed() {
-        let folder = tempfile::tempdir().unwrap();
-        let keeper = keeper(folder.path());
-        keeper.keep(page("so", WallTime::now().after(Duration::from_secs(3600)).unwrap()));
-        keeper.close_within(PATIENCE);
-        assert_eq!(read(&keeper), None);
     }
 }

@@ -4,3 +4,6 @@ pub mod folder;
 pub mod keeper;
 pub mod page;
 pub mod wall_clock;
+
+#[cfg(test)]
+mod keeper_tests;

@@ -81,5 +81,6 @@ mod telling_troubles;
 mod terminating;
 mod tls_checks;
 mod tls_keys;
+mod upgrading;
 mod verdicts;
 mod witnessing;

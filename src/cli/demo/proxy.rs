@@ -258,7 +258,9 @@ async fn ask(socket: &Path) -> anyhow::Result<ServiceView> {
     tokio::io::BufReader::new(stream.take(LONGEST_ANSWER)).read_line(&mut line).await?;
     match serde_json::from_str(&line)? {
         Reply::Status(view) => view.services.into_iter().next().context("it serves nothing"),
-        Reply::Ok(_) | Reply::Error(_) | Reply::Tree(_) | Reply::Reload(_) => bail!("{line}"),
+        Reply::Ok(_) | Reply::Error(_) | Reply::Tree(_) | Reply::Reload(_) | Reply::Upgrade(_) => {
+            bail!("{line}")
+        }
     }
 }
 

@@ -120,6 +120,9 @@ pub struct NodeLimits {
 pub struct Shutdown {
     /// How long sessions may take to end by themselves. Default: 30s.
     pub timeout: Option<Period>,
+    /// How long the process of before lives on for its sessions after an upgrade. Default: 0, until
+    /// the last of them ends.
+    pub upgrade_timeout: Option<Period>,
 }
 
 /// When restarts are too many.

@@ -70,7 +70,8 @@ fn connection_rate(
     }
 }
 
-fn optional(written: Option<Period>, default: Option<Duration>) -> Option<Duration> {
+/// Zero is no limit.
+pub fn optional(written: Option<Period>, default: Option<Duration>) -> Option<Duration> {
     match written {
         Some(Period(duration)) => Some(duration).filter(|duration| !duration.is_zero()),
         None => default,

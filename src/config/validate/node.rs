@@ -8,7 +8,7 @@ use crate::config::model::{Log, LogFormat, Node, Supervision};
 use crate::config::place::KeyPath;
 use crate::config::problem::{Complaint, did_you_mean};
 use crate::config::store::Store;
-use crate::config::validate::limits::at_least;
+use crate::config::validate::limits::{at_least, optional};
 use crate::config::validate::name_directory;
 use crate::config::validate::report::Report;
 use crate::config::validate::service::{ListenPlace, listen_place};
@@ -18,7 +18,9 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// The settings of the process.
 pub fn node(written: &Settings, report: &mut Report<'_>) -> Node {
     let default = Node::default();
-    let timeout = written.shutdown.as_ref().and_then(|shutdown| shutdown.timeout);
+    let shutdown = written.shutdown.as_ref();
+    let timeout = shutdown.and_then(|shutdown| shutdown.timeout);
+    let upgrade_timeout = shutdown.and_then(|shutdown| shutdown.upgrade_timeout);
     let limits = written.limits.as_ref().and_then(|limits| limits.max_connections);
     Node {
         workers: written.workers.and_then(NonZeroUsize::new).unwrap_or(default.workers),
@@ -34,6 +36,7 @@ pub fn node(written: &Settings, report: &mut Report<'_>) -> Node {
         name_servers: name_directory::servers(written, report),
         log: log(written, report),
         shutdown_timeout: timeout.map_or(default.shutdown_timeout, |timeout| timeout.0),
+        upgrade_timeout: optional(upgrade_timeout, default.upgrade_timeout),
         max_connections: limits.and_then(NonZeroUsize::new),
         supervision: supervision(written, report),
     }
