@@ -26,7 +26,7 @@ pub fn after(tries: u32, said: &Said, chance: f64) -> Next {
     let is_worth_it = match said {
         Ok(200..=299) => return Next::Delivered,
         // Trouble of its own; its time is over; it is asked too often.
-        Ok(status) => matches!(status, 500..|408| 429),
+        Ok(status) => matches!(status, 408 | 429 | 500..),
         Err(_) => true,
     };
     if !is_worth_it || tries >= TRIES {
