@@ -10,18 +10,21 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::harness::certificates::Authority;
 use crate::harness::client::{Ended, connect, echoed, exchange, read_to_end};
 use crate::harness::eventually::eventually;
 use crate::harness::port::free_port;
+use crate::harness::service::ending_tls;
 use crate::harness::speaker::Actor;
 use crate::harness::stagedoor::{BINARY, Stagedoor};
 use crate::harness::target::Target;
+use crate::harness::tls::{self, Trust};
 
 /// A process whose program can be replaced, and those that succeed it; all are killed in the end.
 struct House {
     first: Stagedoor,
     folder: tempfile::TempDir,
-    successors: Mutex<Vec<Pid>>,
+    successors: Mutex<Successors>,
 }
 
 impl House {
@@ -55,9 +58,7 @@ impl House {
     }
 
     fn succeeded(&self, pid: &Value) -> i32 {
-        let pid = i32::try_from(pid.as_i64().unwrap()).unwrap();
-        self.successors.lock().unwrap().push(Pid::from_raw(pid).unwrap());
-        pid
+        self.successors.lock().unwrap().add(pid)
     }
 
     /// Who answers at the control socket.
@@ -72,9 +73,21 @@ impl House {
     }
 }
 
-impl Drop for House {
+/// Killed in the end.
+#[derive(Default)]
+struct Successors(Vec<Pid>);
+
+impl Successors {
+    fn add(&mut self, pid: &Value) -> i32 {
+        let pid = i32::try_from(pid.as_i64().unwrap()).unwrap();
+        self.0.push(Pid::from_raw(pid).unwrap());
+        pid
+    }
+}
+
+impl Drop for Successors {
     fn drop(&mut self) {
-        for pid in self.successors.lock().unwrap().iter() {
+        for pid in &self.0 {
             // Most have ended.
             kill_process(*pid, Signal::KILL).ok();
         }
@@ -149,7 +162,7 @@ fn twenty_upgrades_under_load_lose_no_connection_and_no_byte() {
     let reloaded = house.first.command(&["reload"]);
     assert!(reloaded.status.success(), "{reloaded:?}");
     assert_eq!(exchange(listen, b"still").0, b"still");
-    let last = *house.successors.lock().unwrap().last().unwrap();
+    let last = *house.successors.lock().unwrap().0.last().unwrap();
     let mark = house.first.mark();
     kill_process(last, Signal::TERM).unwrap();
     house.first.logged_after(mark, "stopped");
@@ -318,4 +331,66 @@ fn an_address_that_is_no_longer_wanted_is_given_up_and_a_new_one_bound() {
         std::net::TcpStream::connect(("127.0.0.1", listen)).is_err().then_some(())
     });
     assert_eq!(echoed(&mut long, b"end"), b"end");
+}
+
+#[test]
+fn while_a_newcomer_waits_for_verdicts_no_other_starts_and_a_stop_ends_it() {
+    let (target, listen) = (Target::echo(), free_port());
+    let silent = Target::new(|mut stream| drop(std::io::copy(&mut stream, &mut std::io::sink())));
+    let mut unheard = echo("unheard", free_port(), &silent);
+    unheard["proxy"]["check_host_against_uptime_tests"] = json!(true);
+    unheard["uptime_tests"] = json!({
+        "config": { "timeout": "30s" },
+        "commands": [{ "name": "send", "message": "PING\r\n" }, { "name": "expect", "message": "+" }],
+    });
+    let mut house = House::new(&[&echo("fast", listen, &target), &unheard], &[]);
+    let pid = house.answers();
+    let mark = house.first.mark();
+    house.first.signal(Signal::USR2);
+    house.first.logged_after(mark, "listening on");
+    assert!(house.refused().contains("an upgrade is under way"));
+    assert_eq!(house.answers(), pid);
+    assert_eq!(exchange(listen, b"served").0, b"served");
+    house.first.signal(Signal::TERM);
+    assert!(house.first.ended().success());
+    let refused = std::net::TcpStream::connect(("127.0.0.1", listen)).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn a_port_with_tls_and_sockets_of_a_manager_go_over_as_well() {
+    let (authority, target) = (Authority::new("ca"), Target::echo());
+    let (listen, other) = (free_port(), free_port());
+    let issued = authority.issue(&["a.test"]);
+    let definition = |port| {
+        let mut definition =
+            ending_tls("tls", port, &issued, &format!("tcp://{}", target.address()));
+        definition["listen_address"] = json!("127.0.0.1");
+        definition
+    };
+    let address = format!("--listen=127.0.0.1:{listen}");
+    let wrapper = ["systemd-socket-activate", &address];
+    let mut first = Stagedoor::launch(&wrapper, &[&definition(listen)], &[]);
+    let trust = Trust::of(&authority);
+    let first_client = || std::net::TcpStream::connect(("127.0.0.1", listen)).ok();
+    let stream = eventually("somebody listens", first_client);
+    let mut long = trust.over(stream, "a.test").unwrap();
+    assert_eq!(tls::echoed(&mut long, b"begin"), b"begin");
+    let mut successors = Successors::default();
+    for _ in 0..2 {
+        successors.add(&first.json(&["upgrade"])["pid"]);
+        let mut session = trust.connect(listen, "a.test").unwrap();
+        assert_eq!(tls::echoed(&mut session, b"new"), b"new");
+    }
+    // Given up and wanted again: it is still known whose it is.
+    for port in [other, listen] {
+        std::fs::write(first.file(), definition(port).to_string()).unwrap();
+        let output = first.command(&["reload"]);
+        assert!(output.status.success(), "{output:?}");
+        let mut session = trust.connect(port, "a.test").unwrap();
+        assert_eq!(tls::echoed(&mut session, b"moved"), b"moved");
+    }
+    assert_eq!(tls::echoed(&mut long, b"end"), b"end");
+    drop(long);
+    assert!(first.ended().success());
 }
