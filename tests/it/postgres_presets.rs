@@ -81,6 +81,8 @@ fn a_primary_and_its_standby_are_told_apart_and_a_promotion_is_seen() {
 #[test]
 fn each_step_is_shown_and_the_server_has_nothing_to_complain_of() {
     let server = Postgres::primary();
+    // Whoever waited for it to answer may have come too early, and been told.
+    let before = server.log().len();
     let (code, said) = probe("postgres-primary", server.port(), &["user=scram", KNOWN]);
     assert_eq!(code, Some(0), "{said}");
     let mut rest = said.as_str();
@@ -106,8 +108,7 @@ fn each_step_is_shown_and_the_server_has_nothing_to_complain_of() {
         check("postgres", &server, with, "passed");
     }
     let log = server.log();
-    let (_, since) = log.split_once("ready to accept connections").expect("it is ready");
-    assert_eq!(since.trim(), "", "a check leaves no line in the server's log");
+    assert_eq!(log[before..].trim(), "", "a check leaves no line in the server's log");
 }
 
 #[test]
