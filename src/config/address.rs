@@ -163,7 +163,7 @@ fn name(host: &str, port: u16) -> Result<TargetAddress, Complaint> {
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
     if host.len() > 253 || !host.split('.').all(label) {
-        return Err(Complaint::new(format!("{} is no host name", shown(&host)), FORM));
+        return Err(Complaint::new(format!("`{}` is no host name", shown(&host)), FORM));
     }
     // A name whose last label is a number is an IPv4 address gone wrong.
     if host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
@@ -217,7 +217,7 @@ mod tests {
         check("[::1]6379", "only :port may follow the `]`");
         check("[::g]:6379", "[::g] is no IPv6 address");
         check("1.2.3.400:80", "1.2.3.400 is no IPv4 address");
-        check("a b:80", "a b is no host name");
+        check("a b:80", "`a b` is no host name");
         check("http://a:80", "`http://` is no scheme of a TCP target");
         check("tcp://a:80/x", "a TCP target has no path");
         check("user@a:80", "an address holds no user name");

@@ -26,18 +26,6 @@ fn definition(name: &str, listen: u16, url: &str) -> Value {
     })
 }
 
-fn service(stagedoor: &Stagedoor, name: &str) -> Value {
-    let status = stagedoor.status();
-    let services = status["services"].as_array().unwrap();
-    services.iter().find(|service| service["name"] == name).unwrap().clone()
-}
-
-fn targets(stagedoor: &Stagedoor, name: &str) -> Vec<String> {
-    let service = service(stagedoor, name);
-    let targets = service["targets"].as_array().unwrap();
-    targets.iter().map(|target| target["address"].as_str().unwrap().to_owned()).collect()
-}
-
 fn served(listen: u16) -> Vec<u8> {
     exchange(listen, b"").0
 }
@@ -70,10 +58,10 @@ fn tyks_definition_for_consul_finds_its_targets() {
     consul["proxy"]["service_discovery"]["port_data_path"] = json!("ServicePort");
     consul["proxy"]["service_discovery"]["headers"] = json!({ "X-Consul-Token": "hunter3" });
     let stagedoor = Stagedoor::run(&consul);
-    assert_eq!(targets(&stagedoor, "redis"), [one.address(), two.address()]);
+    assert_eq!(stagedoor.targets("redis"), [one.address(), two.address()]);
     let heard = directory.heard();
     assert!(heard.contains("token=hunter2") && heard.contains("hunter3"), "{heard}");
-    let found = service(&stagedoor, "redis")["discovery"].clone();
+    let found = stagedoor.service("redis")["discovery"].clone();
     assert_eq!((&found["listed"], &found["fault"]), (&json!(2), &Value::Null));
     directory.answers("/v1/catalog/service/redis", |stream, _| say(stream, b"no"));
     stagedoor.logged("its answer is no HTTP");
@@ -147,7 +135,7 @@ fn whatever_is_no_list_leaves_the_last_good_one_in_force() {
     let stagedoor = Stagedoor::run_under(&[], &definitions, &[]);
     for (path, said, listen, _) in &services {
         let found = eventually(&format!("{path} is told"), || {
-            let found = service(&stagedoor, path)["discovery"].clone();
+            let found = stagedoor.service(path)["discovery"].clone();
             found["fault"].is_string().then_some(found)
         });
         assert!(found["fault"].as_str().unwrap().contains(said), "{path}: {found}");
@@ -169,7 +157,7 @@ fn an_endpoint_whose_every_second_answer_is_broken_never_empties_the_pool() {
     let stagedoor = Stagedoor::run(&definition("redis", listen, &directory.url("/flapping")));
     eventually("it has flapped", || {
         assert_eq!(served(listen), b"1");
-        assert_eq!(targets(&stagedoor, "redis").len(), 2);
+        assert_eq!(stagedoor.targets("redis").len(), 2);
         (directory.asked("/flapping") > 6).then_some(())
     });
     let changes = stagedoor.log().into_iter().filter(|line| line.contains("targets, +"));
@@ -186,7 +174,7 @@ fn an_empty_list_empties_the_pool_only_with_leave() {
     let stagedoor = Stagedoor::run(&may_be_empty);
     assert_eq!(served(listen), b"1");
     directory.lists("/redis", &[]);
-    eventually("nobody is left", || targets(&stagedoor, "redis").is_empty().then_some(()));
+    eventually("nobody is left", || stagedoor.targets("redis").is_empty().then_some(()));
     assert_eq!(served(listen), b"", "the client is refused");
     directory.lists("/redis", &[target.address()]);
     eventually("it is back", || (served(listen) == b"1").then_some(()));
@@ -216,7 +204,7 @@ fn a_service_is_never_its_own_target() {
     let own = format!("127.0.0.1:{listen}");
     directory.lists("/redis", &[own.clone(), target.address(), target.address()]);
     let stagedoor = Stagedoor::run(&definition("redis", listen, &directory.url("/redis")));
-    assert_eq!(targets(&stagedoor, "redis"), [target.address()]);
+    assert_eq!(stagedoor.targets("redis"), [target.address()]);
     stagedoor.logged(&format!("1 of 3 entries left out: {own} is this service itself"));
     assert_eq!(served(listen), b"1");
 }
@@ -234,7 +222,7 @@ fn a_reload_keeps_what_was_found_though_the_directory_is_silent() {
     service["proxy"]["service_discovery"]["cache_timeout"] = json!("2s");
     std::fs::write(stagedoor.file(), service.to_string()).unwrap();
     assert_eq!(stagedoor.json(&["reload"])["generation"], 2);
-    assert_eq!(targets(&stagedoor, "redis"), [target.address()]);
+    assert_eq!(stagedoor.targets("redis"), [target.address()]);
     assert_eq!(served(listen), b"1");
     let unchanged = stagedoor.json(&["reload"]);
     assert_eq!(unchanged["changes"], json!([]), "what was found is no change of the file");
@@ -263,7 +251,7 @@ fn a_reload_that_is_refused_leaves_what_was_found_in_force() {
     eventually("the old one is asked again", || {
         (directory.asked("/one") > asked + 1).then_some(())
     });
-    assert_eq!(targets(&stagedoor, "redis"), [target.address()]);
+    assert_eq!(stagedoor.targets("redis"), [target.address()]);
     assert_eq!(served(listen), b"1");
 }
 
@@ -287,7 +275,7 @@ fn a_file_lists_targets_and_outlives_being_broken() {
     let weighted = json!({ "target_list": [{ "url": one.address(), "weight": 2, "name": "uno" }] });
     std::fs::write(&file, weighted.to_string()).unwrap();
     eventually("it is read again", || (served(listen) == b"1").then_some(()));
-    assert_eq!(self::service(&stagedoor, "redis")["targets"][0]["name"], "uno");
+    assert_eq!(stagedoor.service("redis")["targets"][0]["name"], "uno");
 }
 
 #[test]
@@ -297,7 +285,7 @@ fn every_address_of_a_name_is_a_target() {
     let name = format!("localhost:{}", target.port());
     service["proxy"]["service_discovery"] = json!({ "dns": name, "cache_timeout": "1s" });
     let stagedoor = Stagedoor::run(&service);
-    assert!(targets(&stagedoor, "redis").contains(&target.address()));
+    assert!(stagedoor.targets("redis").contains(&target.address()));
     assert_eq!(served(listen), b"1");
 }
 

@@ -169,7 +169,7 @@ fn validate_asks_nobody_and_says_what_is_wrong() {
     check(&srv("_Redis._tcp.test."), 0, "found by   srv:_redis._tcp.test, asked each 9s for 5s");
     check(&srv("_redis._tcp.test:6379"), 2, "SRV records say the ports themselves");
     check(&srv("10.0.0.1"), 2, "this is an address, and no name");
-    check(&srv("_redis._tcp..test"), 2, "_redis._tcp..test is no host name");
+    check(&srv("_redis._tcp..test"), 2, "`_redis._tcp..test` is no host name");
     check(&srv("http://test"), 2, "`http://` is no scheme");
     check(&srv("tls://_redis._tcp.test"), 2, "ssl_server_name = \"test\"");
     check(&|it| it["proxy"][discovery]["srv"] = json!("x"), 2, "stands beside");

@@ -23,18 +23,6 @@ fn definition(name: &str, listen: u16, directory: &Directory) -> Value {
     })
 }
 
-fn service(stagedoor: &Stagedoor, name: &str) -> Value {
-    let status = stagedoor.status();
-    let services = status["services"].as_array().unwrap();
-    services.iter().find(|service| service["name"] == name).unwrap().clone()
-}
-
-fn targets(stagedoor: &Stagedoor, name: &str) -> Vec<String> {
-    let service = service(stagedoor, name);
-    let targets = service["targets"].as_array().unwrap();
-    targets.iter().map(|target| target["address"].as_str().unwrap().to_owned()).collect()
-}
-
 fn served(listen: u16) -> Vec<u8> {
     exchange(listen, b"").0
 }
@@ -50,31 +38,31 @@ fn of_two_services_that_find_each_other_one_leaves_the_other_out() {
     let stagedoor = Stagedoor::run_under(&[], &[&definitions[0], &definitions[1]], &[]);
     let words = format!("127.0.0.1:{one} leads through service \"a\" back to this one");
     stagedoor.logged(&format!("left out, a connection would run in a circle: {words}"));
-    assert_eq!(targets(&stagedoor, "a"), [at("127.0.0.1", two)]);
-    assert_eq!(targets(&stagedoor, "b"), [target.address()]);
-    assert_eq!(service(&stagedoor, "b")["discovery"]["left_out"], json!(words));
+    assert_eq!(stagedoor.targets("a"), [at("127.0.0.1", two)]);
+    assert_eq!(stagedoor.targets("b"), [target.address()]);
+    assert_eq!(stagedoor.service("b")["discovery"]["left_out"], json!(words));
     for _ in 0..4 {
         assert_eq!(served(one), b"1", "through both to the target");
     }
 
     // By a name, and with nobody else to go to: refused, not sent round and round.
     directory.lists("/b", &[at("localhost", one)]);
-    eventually("the target has left", || targets(&stagedoor, "b").is_empty().then_some(()));
+    eventually("the target has left", || stagedoor.targets("b").is_empty().then_some(()));
     assert_eq!((served(one), served(two)), (Vec::new(), Vec::new()));
-    let accepted = service(&stagedoor, "b")["accepted"].as_u64().unwrap();
+    let accepted = stagedoor.service("b")["accepted"].as_u64().unwrap();
     assert_eq!(accepted, 4 + 2, "each client came to it once");
 
     // Whoever is in force stays, and is back when the circle is open elsewhere.
     directory.lists("/a", &[target.address()]);
     eventually("it is in force", || {
-        (targets(&stagedoor, "b") == [at("localhost", one)]).then_some(())
+        (stagedoor.targets("b") == [at("localhost", one)]).then_some(())
     });
     assert_eq!(served(two), b"1");
-    assert_eq!(service(&stagedoor, "b")["discovery"]["left_out"], Value::Null);
+    assert_eq!(stagedoor.service("b")["discovery"]["left_out"], Value::Null);
     directory.lists("/a", &[at("127.0.0.1", two), target.address()]);
     stagedoor.logged("through service \"b\" back to this one");
-    assert_eq!(targets(&stagedoor, "a"), [target.address()]);
-    assert_eq!(targets(&stagedoor, "b"), [at("localhost", one)]);
+    assert_eq!(stagedoor.targets("a"), [target.address()]);
+    assert_eq!(stagedoor.targets("b"), [at("localhost", one)]);
     let told = |words: &str| stagedoor.log().iter().filter(|line| line.contains(words)).count();
     assert_eq!(told(&words), 1, "{:?}", stagedoor.log());
 }
@@ -92,10 +80,10 @@ fn a_name_that_comes_to_stand_for_this_machine_is_left_out_then() {
         directory.lists("/a", &[moving.clone(), target.address()]);
         let definition = definition("a", listen, &directory);
         let stagedoor = Stagedoor::run_under(&wrapper, &[&definition], &[]);
-        assert_eq!(targets(&stagedoor, "a"), [moving.clone(), target.address()]);
+        assert_eq!(stagedoor.targets("a"), [moving.clone(), target.address()]);
         std::fs::write(&hosts, "127.0.0.1 localhost\n127.0.0.2 moving.test\n").unwrap();
         eventually("it is left out", || {
-            (targets(&stagedoor, "a") == [target.address()]).then_some(())
+            (stagedoor.targets("a") == [target.address()]).then_some(())
         });
         stagedoor.logged(&format!("{moving} is this service itself"));
         assert_eq!(served(listen), b"1");

@@ -46,6 +46,16 @@ fn a_receiver_that_hangs_holds_up_no_other_and_no_check() {
     assert_eq!(since(0)["since"], since(1)["since"]);
 }
 
+/// It goes down three times, and its webhook does not answer.
+fn three_events_wait(patient: &Patient, stagedoor: &Stagedoor) {
+    for count in 1..=3 {
+        patient.is_well(false);
+        shows(stagedoor, 0, "waiting", count);
+        patient.is_well(true);
+        is(stagedoor, "up");
+    }
+}
+
 #[test]
 fn what_waits_for_a_receiver_that_is_away_comes_in_order_when_it_is_back() {
     let patient = Patient::new(true);
@@ -53,12 +63,7 @@ fn what_waits_for_a_receiver_that_is_away_comes_in_order_when_it_is_back() {
     let hook = webhook(&receiver.url("/"));
     let stagedoor = Stagedoor::run(&definition(&patient, json!({ "HostDown": [hook] })));
     is(&stagedoor, "up");
-    for count in 1..=3 {
-        patient.is_well(false);
-        shows(&stagedoor, 0, "waiting", count);
-        patient.is_well(true);
-        is(&stagedoor, "up");
-    }
+    three_events_wait(&patient, &stagedoor);
     let taken = Arc::new(Mutex::new(0));
     receiver.answers({
         let taken = Arc::clone(&taken);
@@ -223,12 +228,7 @@ fn a_courier_that_falls_loses_nothing_that_waited() {
     let hook = webhook(&receiver.url("/"));
     let stagedoor = Stagedoor::run(&definition(&patient, json!({ "HostDown": [hook] })));
     is(&stagedoor, "up");
-    for count in 1..=3 {
-        patient.is_well(false);
-        shows(&stagedoor, 0, "waiting", count);
-        patient.is_well(true);
-        is(&stagedoor, "up");
-    }
+    three_events_wait(&patient, &stagedoor);
     for fault in ["panic", "stop", "wedge"] {
         eventually("it is hit", || stagedoor.hit("courier", fault).then_some(()));
     }

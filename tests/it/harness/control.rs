@@ -38,6 +38,22 @@ impl Stagedoor {
         eventually("status is answered", || ask(&self.socket(), &command)?.get("status").cloned())
     }
 
+    /// One of the services in it.
+    pub(crate) fn service(&self, name: &str) -> Value {
+        let status = self.status();
+        let services = status["services"].as_array().expect("it has services");
+        let named = services.iter().find(|service| service["name"] == name);
+        named.unwrap_or_else(|| panic!("no service is called {name}")).clone()
+    }
+
+    /// The addresses of its targets.
+    pub(crate) fn targets(&self, name: &str) -> Vec<String> {
+        let service = self.service(name);
+        let targets = service["targets"].as_array().expect("it has targets");
+        let address = |target: &Value| target["address"].as_str().map(str::to_owned);
+        targets.iter().filter_map(address).collect()
+    }
+
     /// `tree`, asked until somebody answers, as a list.
     pub(crate) fn tree(&self) -> Vec<Component> {
         let command = serde_json::json!({ "command": "tree" });
